@@ -1,0 +1,1 @@
+//! The step as a program: recorded, differentiated, planned, then walked.

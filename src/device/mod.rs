@@ -1,0 +1,1 @@
+//! Where programs run: memory, limits and the choice between devices.

@@ -1,0 +1,1 @@
+//! Flow matching: noise levels, training densities, the sampler and its initial noise.

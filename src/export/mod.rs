@@ -1,0 +1,1 @@
+//! The LoRA file: key names, alpha folded in, reproducible bytes.

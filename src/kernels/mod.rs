@@ -1,0 +1,1 @@
+//! Every kernel: its contract and its definition in plain f32.

@@ -1,0 +1,1 @@
+//! MMDiT, VAE, text encoders, tokenizers and adapters.

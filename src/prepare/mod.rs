@@ -1,0 +1,1 @@
+//! Runs the encoders over the dataset and fills the cache.

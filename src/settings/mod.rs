@@ -1,0 +1,1 @@
+//! Settings: one table of keys, read from JSON and the command line.

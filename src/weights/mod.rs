@@ -1,0 +1,1 @@
+//! Model files: mapped safetensors, key layouts and weights.
