@@ -5,3 +5,14 @@ mod shape;
 
 pub use dtype::DType;
 pub use shape::Shape;
+
+/// A tensor of a program, by its place in the program's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub u32);
+
+impl TensorId {
+    /// The index into a program's table of tensors.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}

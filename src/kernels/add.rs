@@ -1,0 +1,35 @@
+//! a + b.
+
+use crate::device::cpu;
+use crate::error::Result;
+use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
+use crate::kernels::parallel;
+use crate::tensor::TensorId;
+
+/// a becomes a + b, any shape.
+#[derive(Debug, Clone)]
+pub struct Add {
+    /// a, before and after.
+    pub a: Update,
+    /// b.
+    pub b: TensorId,
+}
+
+impl Contract for Add {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        vec![Operand::Read(&mut self.b), Operand::Update(&mut self.a)]
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        expect("Add", self.a.accumulates(), || "there is nothing to add to".to_owned())?;
+        expect_shape("Add", "b", shapes.shape(self.a.to), shapes.shape(self.b))
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let b = operands.read(self.b);
+        parallel::over_rows(operands.write(self.a.to), 1, |first, a| {
+            a.iter_mut().zip(&b[first..]).for_each(|(a, b)| *a += b);
+        });
+        Ok(())
+    }
+}

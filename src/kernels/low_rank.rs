@@ -1,0 +1,414 @@
+//! The low-rank side of adapters that share an input: H = dropout(X) [A1; A2; ..]^T and its gradients.
+//!
+//! Dropout is PEFT's: each adapter drops elements of X by its own mask and scales the rest by 1 / (1 - p). The
+//! mask is regenerated from the counters, never stored.
+
+use crate::device::{Limits, cpu};
+use crate::error::Result;
+use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
+use crate::kernels::linear::{Change, Term};
+use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
+use crate::kernels::{parallel, step_state};
+use crate::random::{Purpose, Stream};
+use crate::tensor::TensorId;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows of X that one part covers.
+const ROWS_A_PART: usize = 128;
+
+/// Columns of an adapter's input or output that one part of its gradient covers.
+const COLUMNS_A_PART: usize = 64;
+
+/// One adapter's A.
+#[derive(Debug, Clone)]
+pub struct Down {
+    /// A, `[rank, in]`.
+    pub a: TensorId,
+    /// Its columns of H.
+    pub hidden: Range<usize>,
+    /// Its index among all adapters: the lane of its dropout masks.
+    pub adapter: u32,
+}
+
+/// Dropout of X in front of A.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// Probability of dropping an element, in (0, 1).
+    pub probability: f32,
+    /// The step state, whose seed, step and sample counters make the mask.
+    pub state: TensorId,
+    /// Rows of X that belong to one sample.
+    pub rows_a_sample: usize,
+}
+
+/// H `[.., sum of ranks]` from X `[.., in]`.
+#[derive(Debug, Clone)]
+pub struct LowRankDown {
+    /// The adapters, over disjoint columns of H.
+    pub downs: Vec<Down>,
+    /// Dropout, if any.
+    pub dropout: Option<Dropout>,
+    /// X.
+    pub x: TensorId,
+    /// H.
+    pub hidden: TensorId,
+}
+
+/// dH = s (scale * dY) B.
+#[derive(Debug, Clone)]
+pub struct LowRankHiddenGradient {
+    /// The forward kernel's low-rank terms.
+    pub terms: Vec<Term>,
+    /// dY.
+    pub dy: TensorId,
+    /// dH.
+    pub dhidden: TensorId,
+}
+
+/// dX (+)= mask * (dH A).
+#[derive(Debug, Clone)]
+pub struct LowRankInputGradient {
+    /// As in the forward kernel.
+    pub downs: Vec<Down>,
+    /// As in the forward kernel.
+    pub dropout: Option<Dropout>,
+    /// dH.
+    pub dhidden: TensorId,
+    /// dX.
+    pub dx: Update,
+}
+
+/// dA (+)= dH^T dropout(X), for every adapter.
+#[derive(Debug, Clone)]
+pub struct LowRankDownGradient {
+    /// As in the forward kernel.
+    pub downs: Vec<Down>,
+    /// As in the forward kernel.
+    pub dropout: Option<Dropout>,
+    /// X.
+    pub x: TensorId,
+    /// dH.
+    pub dhidden: TensorId,
+    /// dA of every adapter.
+    pub da: Vec<Update>,
+}
+
+/// dB (+)= s (scale * dY)^T H, for every adapter.
+#[derive(Debug, Clone)]
+pub struct LowRankUpGradient {
+    /// The forward kernel's low-rank terms.
+    pub terms: Vec<Term>,
+    /// H.
+    pub hidden: TensorId,
+    /// dY.
+    pub dy: TensorId,
+    /// dB of every adapter.
+    pub db: Vec<Update>,
+}
+
+impl Dropout {
+    /// The factor of element `column` of X's row `row`: 0, or 1 / (1 - p).
+    fn factors(&self, adapter: u32, state: &[f32], row: usize, columns: usize) -> impl Fn(usize) -> f32 + use<> {
+        let header = step_state::header(state);
+        let seed = u64::from(header.seed[0]) | (u64::from(header.seed[1]) << 32);
+        let sample = header.first_sample + (row / self.rows_a_sample) as u32;
+        let stream = Stream::new(seed, Purpose::LoraDropout, adapter, header.step, sample);
+        let first = row % self.rows_a_sample * columns;
+        let (probability, kept) = (self.probability, 1.0 / (1.0 - self.probability));
+        move |column| if stream.uniform(first + column) < probability { 0.0 } else { kept }
+    }
+}
+
+/// A window of X as one adapter sees it: X itself, or X with dropout, made in `scratch`.
+fn dropped<'s>(
+    x: Matrix<'s>,
+    rows: Range<usize>,
+    (dropout, adapter): (Option<&Dropout>, u32),
+    scratch: &'s mut [f32],
+    operands: &cpu::Operands<'_>,
+) -> Matrix<'s> {
+    let Some(dropout) = dropout else { return x.rows_in(rows) };
+    let scratch = &mut scratch[..rows.len() * x.columns()];
+    for (row, out) in rows.clone().zip(scratch.chunks_exact_mut(x.columns())) {
+        let factor = dropout.factors(adapter, operands.read(dropout.state), row, x.columns());
+        out.iter_mut().zip(x.row(row)).enumerate().for_each(|(i, (out, x))| *out = x * factor(i));
+    }
+    Matrix::new(scratch, rows.len(), x.columns())
+}
+
+fn rows_of<'a>(operands: &cpu::Operands<'a>, id: TensorId) -> Matrix<'a> {
+    let shape = operands.shape(id);
+    Matrix::new(operands.read(id), shape.rows(), shape.columns())
+}
+
+/// Scratch for [`dropped`], if there is dropout.
+fn dropout_workspace(dropout: Option<&Dropout>, columns: usize, limits: &Limits) -> usize {
+    dropout.map_or(0, |_| limits.lanes * ROWS_A_PART * columns * size_of::<f32>())
+}
+
+fn downs_operands<'a>(downs: &'a mut [Down], dropout: &'a mut Option<Dropout>) -> Vec<Operand<'a>> {
+    let downs = downs.iter_mut().map(|down| &mut down.a);
+    downs.chain(dropout.as_mut().map(|d| &mut d.state)).map(Operand::Read).collect()
+}
+
+fn check_downs(kernel: &str, downs: &[Down], inputs: usize, shapes: &dyn Shapes) -> Result<()> {
+    downs.iter().try_for_each(|down| {
+        expect_shape(kernel, "A", &[down.hidden.len(), inputs].into(), shapes.shape(down.a))
+    })
+}
+
+impl Contract for LowRankDown {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.x)];
+        all.extend(downs_operands(&mut self.downs, &mut self.dropout));
+        all.push(Operand::Write(&mut self.hidden));
+        all
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        let (x, hidden) = (shapes.shape(self.x), shapes.shape(self.hidden));
+        check_downs("LowRankDown", &self.downs, x.columns(), shapes)?;
+        let ranks: usize = self.downs.iter().map(|down| down.hidden.len()).sum();
+        expect_shape("LowRankDown", "H", &x.with_columns(ranks), hidden)
+    }
+
+    fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        2 * (shapes.shape(self.x).elements() * shapes.shape(self.hidden).columns()) as u64
+    }
+
+    fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x).columns(), limits)
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let x = rows_of(operands, self.x);
+        let columns = operands.shape(self.hidden).columns();
+        let hidden = MatrixMut::new(operands.write(self.hidden), x.rows(), columns);
+        let tasks: Vec<_> = hidden.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        parallel::over_lanes(tasks, operands.lanes(), |(part, mut hidden), scratch| {
+            let rows = part * ROWS_A_PART..part * ROWS_A_PART + hidden.rows();
+            for down in &self.downs {
+                let view = (self.dropout.as_ref(), down.adapter);
+                let x = dropped(x, rows.clone(), view, scratch, operands);
+                let out = &mut hidden.columns_in(down.hidden.clone());
+                multiply(out, false, 1.0, x, rows_of(operands, down.a).transposed());
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Contract for LowRankHiddenGradient {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.dy)];
+        all.extend(self.terms.iter_mut().flat_map(Term::operands));
+        all.push(Operand::Write(&mut self.dhidden));
+        all
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        let (dy, dhidden) = (shapes.shape(self.dy), shapes.shape(self.dhidden));
+        expect("LowRankHiddenGradient", dy.rows() == dhidden.rows(), || {
+            format!("dY has shape {dy}, dH {dhidden}")
+        })
+    }
+
+    fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        let rows = shapes.shape(self.dy).rows();
+        let products = self.terms.iter().map(|term| match &term.change {
+            Change::LowRank { hidden, .. } => hidden.len() * term.columns.len(),
+            Change::Effective { .. } => 0,
+        });
+        2 * (rows * products.sum::<usize>()) as u64
+    }
+
+    fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
+        let scaled = self.terms.iter().any(|term| term.output_scale.is_some());
+        if scaled { limits.lanes * ROWS_A_PART * shapes.shape(self.dy).columns() * size_of::<f32>() } else { 0 }
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let dy = rows_of(operands, self.dy);
+        let columns = operands.shape(self.dhidden).columns();
+        let dhidden = MatrixMut::new(operands.write(self.dhidden), dy.rows(), columns);
+        let tasks: Vec<_> = dhidden.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        parallel::over_lanes(tasks, operands.lanes(), |(part, mut dhidden), scratch| {
+            let rows = part * ROWS_A_PART..part * ROWS_A_PART + dhidden.rows();
+            for term in &self.terms {
+                let Change::LowRank { hidden, b, scale } = &term.change else { continue };
+                let dy = scaled(dy.rows_in(rows.clone()), term, scratch, operands);
+                let out = &mut dhidden.columns_in(hidden.clone());
+                multiply(out, false, *scale, dy, rows_of(operands, *b));
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The term's columns of dY, times its output scale if it has one.
+fn scaled<'s>(
+    dy: Matrix<'s>,
+    term: &Term,
+    scratch: &'s mut [f32],
+    operands: &cpu::Operands<'_>,
+) -> Matrix<'s> {
+    let Some(scale) = term.output_scale else { return dy.columns_in(term.columns.clone()) };
+    let width = term.columns.len();
+    let scratch = &mut scratch[..dy.rows() * width];
+    for (row, out) in scratch.chunks_exact_mut(width).enumerate() {
+        let dy = &dy.row(row)[term.columns.clone()];
+        out.iter_mut().zip(dy).zip(operands.read(scale)).for_each(|((out, dy), s)| *out = dy * s);
+    }
+    Matrix::new(scratch, dy.rows(), width)
+}
+
+impl Contract for LowRankInputGradient {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.dhidden)];
+        all.extend(downs_operands(&mut self.downs, &mut self.dropout));
+        all.push(Operand::Update(&mut self.dx));
+        all
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        let (dx, dhidden) = (shapes.shape(self.dx.to), shapes.shape(self.dhidden));
+        check_downs("LowRankInputGradient", &self.downs, dx.columns(), shapes)?;
+        expect("LowRankInputGradient", dx.rows() == dhidden.rows(), || {
+            format!("dX has shape {dx}, dH {dhidden}")
+        })
+    }
+
+    fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        2 * (shapes.shape(self.dx.to).elements() * shapes.shape(self.dhidden).columns()) as u64
+    }
+
+    fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.dx.to).columns(), limits)
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let dhidden = rows_of(operands, self.dhidden);
+        let columns = operands.shape(self.dx.to).columns();
+        let dx = MatrixMut::new(operands.write(self.dx.to), dhidden.rows(), columns);
+        let tasks: Vec<_> = dx.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        parallel::over_lanes(tasks, operands.lanes(), |(part, mut dx), scratch| {
+            let first = part * ROWS_A_PART;
+            let dhidden = dhidden.rows_in(first..first + dx.rows());
+            if !self.dx.accumulates() {
+                dx.fill(0.0);
+            }
+            for down in &self.downs {
+                let dh = dhidden.columns_in(down.hidden.clone());
+                let a = rows_of(operands, down.a);
+                let Some(dropout) = &self.dropout else {
+                    multiply(&mut dx, true, 1.0, dh, a);
+                    continue;
+                };
+                let mut through = MatrixMut::new(&mut scratch[..dx.rows() * columns], dx.rows(), columns);
+                multiply(&mut through, false, 1.0, dh, a);
+                let state = operands.read(dropout.state);
+                for row in 0..dx.rows() {
+                    let factor = dropout.factors(down.adapter, state, first + row, columns);
+                    let through = through.row_mut(row).iter().enumerate();
+                    dx.row_mut(row).iter_mut().zip(through).for_each(|(dx, (i, g))| *dx += g * factor(i));
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Contract for LowRankDownGradient {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.x), Operand::Read(&mut self.dhidden)];
+        all.extend(self.dropout.as_mut().map(|dropout| Operand::Read(&mut dropout.state)));
+        all.extend(self.da.iter_mut().map(Operand::Update));
+        all
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        let inputs = shapes.shape(self.x).columns();
+        self.downs.iter().zip(&self.da).try_for_each(|(down, da)| {
+            let expected = [down.hidden.len(), inputs].into();
+            expect_shape("LowRankDownGradient", "dA", &expected, shapes.shape(da.to))
+        })
+    }
+
+    fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        2 * (shapes.shape(self.x).elements() * shapes.shape(self.dhidden).columns()) as u64
+    }
+
+    fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x).columns(), limits)
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let (x, dhidden) = (rows_of(operands, self.x), rows_of(operands, self.dhidden));
+        let mut tasks = Vec::new();
+        for (down, da) in self.downs.iter().zip(&self.da) {
+            let whole = MatrixMut::new(operands.write(da.to), down.hidden.len(), x.columns());
+            // A mask is made row by row over all of X, so with dropout an adapter is one task.
+            let width = if self.dropout.is_some() { x.columns() } else { COLUMNS_A_PART };
+            let parts = whole.split_columns(width).into_iter().enumerate();
+            tasks.extend(parts.map(|(part, window)| (down, *da, part * width, window)));
+        }
+        parallel::over_lanes(tasks, operands.lanes(), |(down, da, first, mut out), scratch| {
+            let height = if self.dropout.is_some() { ROWS_A_PART } else { x.rows().max(1) };
+            let columns = first..first + out.columns();
+            for start in (0..x.rows()).step_by(height) {
+                let rows = start..(start + height).min(x.rows());
+                let view = (self.dropout.as_ref(), down.adapter);
+                let x = dropped(x, rows.clone(), view, scratch, operands).columns_in(columns.clone());
+                let dh = dhidden.rows_in(rows).columns_in(down.hidden.clone());
+                multiply(&mut out, da.accumulates() || start > 0, 1.0, dh.transposed(), x);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Contract for LowRankUpGradient {
+    fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.hidden), Operand::Read(&mut self.dy)];
+        all.extend(self.terms.iter_mut().filter_map(|term| term.output_scale.as_mut()).map(Operand::Read));
+        all.extend(self.db.iter_mut().map(Operand::Update));
+        all
+    }
+
+    fn check(&self, shapes: &dyn Shapes) -> Result<()> {
+        self.terms.iter().zip(&self.db).try_for_each(|(term, db)| {
+            let expected = [term.columns.len(), term.rank()].into();
+            expect_shape("LowRankUpGradient", "dB", &expected, shapes.shape(db.to))
+        })
+    }
+
+    fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        let products: usize = self.terms.iter().map(|term| term.rank() * term.columns.len()).sum();
+        2 * (shapes.shape(self.dy).rows() * products) as u64
+    }
+
+    fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
+        let (hidden, dy) = (rows_of(operands, self.hidden), rows_of(operands, self.dy));
+        let mut tasks = Vec::new();
+        for (term, db) in self.terms.iter().zip(&self.db) {
+            let whole = MatrixMut::new(operands.write(db.to), term.columns.len(), term.rank());
+            let parts = whole.split_rows(COLUMNS_A_PART).into_iter().enumerate();
+            tasks.extend(parts.map(|(part, window)| (term, *db, part * COLUMNS_A_PART, window)));
+        }
+        tasks.into_par_iter().for_each(|(term, db, first, mut out)| {
+            let Change::LowRank { hidden: columns, scale, .. } = &term.change else { return };
+            let outs = term.columns.start + first..term.columns.start + first + out.rows();
+            let h = hidden.columns_in(columns.clone());
+            let dy = dy.columns_in(outs).transposed();
+            let Some(output_scale) = term.output_scale else {
+                return multiply(&mut out, db.accumulates(), *scale, dy, h);
+            };
+            for (row, &factor) in (0..out.rows()).zip(&operands.read(output_scale)[first..]) {
+                let dy = dy.rows_in(row..row + 1);
+                multiply(&mut out.rows_in(row..row + 1), db.accumulates(), scale * factor, dy, h);
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Work cut into parts of fixed size and spread over the threads.
+//!
+//! The parts do not depend on the number of threads, so neither do the results.
+
+use rayon::prelude::*;
+
+/// Elements that one part of an elementwise kernel covers, about.
+const ELEMENTS_A_PART: usize = 16 * 1024;
+
+/// Rows of `columns` elements that make up one part.
+pub fn rows_a_part(columns: usize) -> usize {
+    (ELEMENTS_A_PART / columns.max(1)).max(1)
+}
+
+/// Runs `work` on every task, each lane with its own scratch.
+pub fn over_lanes<T: Send>(tasks: Vec<T>, scratch: Vec<&mut [f32]>, work: impl Fn(T, &mut [f32]) + Sync) {
+    let lanes = scratch.len().max(1);
+    let mut hands: Vec<Vec<T>> = (0..lanes).map(|_| Vec::new()).collect();
+    for (index, task) in tasks.into_iter().enumerate() {
+        hands[index % lanes].push(task);
+    }
+    hands.into_par_iter().zip(scratch).for_each(|(hand, scratch)| {
+        for task in hand {
+            work(task, scratch);
+        }
+    });
+}
+
+/// Runs `work(first_row, rows of out)` over parts of `out`, a matrix of `columns` columns.
+pub fn over_rows(out: &mut [f32], columns: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = rows_a_part(columns);
+    out.par_chunks_mut(rows * columns.max(1)).enumerate().for_each(|(part, chunk)| work(part * rows, chunk));
+}
