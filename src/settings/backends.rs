@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
     key("id", Text, "", Pinned,
         "The entry's name, its own. Required."),
-    key("type", Choice(&[&["local"]]), "local", Shorthand,
+    key("type", Choice(&[&["local"]]), "local", Reading,
         "Where the files are."),
-    key("dataset_type", Choice(&[&[IMAGES], &[TEXT_EMBEDS], &[IMAGE_EMBEDS]]), IMAGES, Shorthand,
+    key("dataset_type", Choice(&[&[IMAGES], &[TEXT_EMBEDS], &[IMAGE_EMBEDS]]), IMAGES, Reading,
         "Pictures to train on, or merely the place (cache_dir) of a cache."),
-    key("disabled", Switch, "false", Shorthand,
+    key("disabled", Switch, "false", Reading,
         "Leave the entry out.")
         .or(&["disable"]),
-    key("default", Switch, "false", Shorthand,
+    key("default", Switch, "false", Reading,
         "Which of several caches of one kind is used; else the first."),
     key("instance_data_dir", Source, "", Pinned,
         "The folder of pictures, folders in it included. Required.")
@@ -50,23 +50,8 @@ pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
         "Leave out pictures whose shorter side has fewer pixels."),
     key("cache_dir_vae", Target, "", Free,
         "Where latents are kept. The run's by default."),
-    key("cache_dir", Target, "", Shorthand,
+    key("cache_dir", Target, "", Reading,
         "The place of the cache, in a `text_embeds` or `image_embeds` entry."),
-    key("text_embeds", Text, "", Shorthand,
-        "Accepted without effect: there is one cache of text embeddings.")
-        .or(&["text_embed_cache", "image_embeds"]),
-    key("metadata_backend", Text, "", Shorthand,
-        "Accepted without effect."),
-    key("hash_filenames", Switch, "", Shorthand,
-        "Accepted without effect: caches are keyed by content."),
-    key("scan_for_errors", Switch, "", Shorthand,
-        "Accepted without effect: every picture is checked."),
-    key("probability", Real(1.0, 1.0), "1", Shorthand,
-        "Every picture is seen once a pass."),
-    key("ignore_epochs", Switch, "", Shorthand,
-        "Accepted without effect."),
-    key("disable_validation", Switch, "", Shorthand,
-        "Accepted without effect."),
 ]}];
 
 const IMAGES: &str = "image";

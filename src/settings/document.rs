@@ -52,8 +52,8 @@ A settings file is a JSON object of these keys. `--set key=value` on the command
   directory, and if it is not there, in the folder of the file that names it.
 - An unknown key is an error.
 
-The column *resume* says whether a resumed run may have another value than the one it began with. A *shorthand*
-stands for other settings, which alone are kept.
+The column *resume* says whether a resumed run may have another value than the one it began with. It is empty for
+keys that stand for others, which alone are kept.
 ";
 
 const ABOUT_DATA_SETS: &str = "\
@@ -66,7 +66,7 @@ fn rows(section: &Section) -> String {
         let resume = match key.effect {
             Effect::Weights | Effect::Pinned => "fixed",
             Effect::Length | Effect::Free => "free",
-            Effect::Shorthand => "",
+            Effect::Reading => "",
         };
         let (value, default) = (key.kind.describe(), default_in_words(key, ""));
         let _ = writeln!(out, "| `{}` | {value} | {default} | {resume} | {} |", key.name, meaning(key));
@@ -76,9 +76,6 @@ fn rows(section: &Section) -> String {
 
 fn meaning(key: &Key) -> String {
     let mut meaning = key.doc.to_owned();
-    if key.effect == Effect::Shorthand && key.default.is_empty() && !key.doc.starts_with("Accepted") {
-        meaning.insert_str(0, "Shorthand: ");
-    }
     if !key.synonyms.is_empty() {
         let names: Vec<_> = key.synonyms.iter().map(|name| format!("`{name}`")).collect();
         let _ = write!(meaning, " Also {}.", names.join(", "));

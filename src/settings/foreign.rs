@@ -54,11 +54,13 @@ pub const IGNORED: &[Ignored] = &[
         "compress_disk_cache", "preserve_data_backend_cache", "override_dataset_config",
         "vae_cache_preprocess", "vae_cache_ondemand", "vae_cache_scan_behaviour",
         "vae_cache_clear_each_epoch", "skip_file_discovery", "metadata_update_interval",
-        "text_encoder_batch_size", "ignore_missing_files"] },
+        "text_encoder_batch_size", "ignore_missing_files", "hash_filenames",
+        "text_embeds", "text_embed_cache", "image_embeds"] },
     Ignored { why: "the bucket sizes are fixed, every picture is seen once a pass, and none is deleted", names: &[
         "aspect_bucket_rounding", "aspect_bucket_alignment", "disable_bucket_pruning", "data_backend_sampling",
         "delete_problematic_images", "delete_unwanted_images", "disable_segmented_timestep_sampling",
-        "ignore_final_epochs", "strict_epoch_limit"] },
+        "ignore_final_epochs", "strict_epoch_limit", "ignore_epochs", "scan_for_errors", "metadata_backend",
+        "disable_validation"] },
     Ignored { why: "it has no effect on flow matching", names: &[
         "snr_gamma", "use_soft_min_snr", "noise_offset", "noise_offset_probability", "rescale_betas_zero_snr",
         "training_scheduler_timestep_spacing", "inference_scheduler_timestep_spacing", "timestep_spacing",
@@ -122,6 +124,8 @@ pub const RESTRICTED: &[Restricted] = &[
                           "disable_multiline_split", "start_step", "start_epoch", "end_step", "end_epoch"],
         accepted: &["false", "0"],
         why: "it is not supported yet" },
+    Restricted { names: &["probability"], accepted: &["1", "1.0"],
+        why: "every picture is seen once a pass; repeats makes it more often" },
     Restricted { names: &["num_validation_images"], accepted: &["1"],
         why: "one image is drawn for each prompt and size" },
     Restricted { names: &["validation_seed_source"], accepted: &["cpu"],
@@ -141,22 +145,34 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     IGNORED.iter().flat_map(|k| k.names).chain(RESTRICTED.iter().flat_map(|k| k.names)).copied()
 }
 
-/// What becomes of a foreign key: `None` when it is not one, else why it has no effect here.
-pub fn accept(name: &str, value: &Value) -> Result<Option<&'static str>> {
+/// What a name that is no setting turns out to be.
+pub enum Foreign {
+    /// No key of SimpleTuner that is known here.
+    Unknown,
+    /// A key whose value says what holds here anyhow.
+    Holds,
+    /// A key without effect, and why.
+    Ignored(&'static str),
+}
+
+/// Looks up `name` among the foreign keys.
+///
+/// # Errors
+/// A restricted key with a value that is not accepted.
+pub fn accept(name: &str, value: &Value) -> Result<Foreign> {
     if let Some(ignored) = IGNORED.iter().find(|keys| keys.names.contains(&name)) {
-        return Ok(Some(ignored.why));
+        return Ok(Foreign::Ignored(ignored.why));
     }
     let Some(restricted) = RESTRICTED.iter().find(|keys| keys.names.contains(&name)) else {
-        return Ok(None);
+        return Ok(Foreign::Unknown);
     };
     let text = match value {
-        Value::Null => return Ok(Some(restricted.why)),
-        Value::String(text) if text.trim().is_empty() => return Ok(Some(restricted.why)),
+        Value::Null => String::new(),
         Value::String(text) => text.trim().to_lowercase(),
         other => other.to_string(),
     };
-    if restricted.accepted.contains(&text.as_str()) {
-        return Ok(Some(restricted.why));
+    if text.is_empty() || restricted.accepted.contains(&text.as_str()) {
+        return Ok(Foreign::Holds);
     }
     let accepted = restricted.accepted.iter().map(|a| format!("`{a}`")).collect::<Vec<_>>().join(" or ");
     Err(Error::setting(name, format!("{} is not supported: {}", shown(value), restricted.why))

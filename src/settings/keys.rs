@@ -22,8 +22,8 @@ pub enum Effect {
     Pinned,
     /// Neither: a resumed run may change it.
     Free,
-    /// Other settings, for which it stands; they alone are kept.
-    Shorthand,
+    /// How the settings are read (a shorthand for others, say); it is not kept itself.
+    Reading,
 }
 
 impl Effect {
@@ -190,7 +190,7 @@ Section { title: "Training", keys: &[
         .or(&["training_seed"]),
     key("recompute", Choice(Recompute::WORDS), "auto", Free,
         "How much the backward pass computes again to save memory; the results are the same."),
-    key("gradient_checkpointing", Switch, "", Shorthand,
+    key("gradient_checkpointing", Switch, "", Reading,
         "`true` is recompute `lean`, `false` is `store`."),
     key("modulation_steps", Whole(1, 1024), "8", Free,
         "For how many coming steps the modulation vectors are computed together; the results are the same."),
@@ -217,10 +217,10 @@ Section { title: "Flow matching", keys: &[
         "The scale s in `mode`: sigma = 1 - u - s·(cos²(pi·u/2) - 1 + u)."),
     key("loss_weighting", Choice(LossWeighting::WORDS), "none", Weights,
         "Weight of a sample's loss: 1, 1/sigma², or 2 / (pi·(1 - 2·sigma + 2·sigma²))."),
-    key("weighting_scheme", Choice(WEIGHTING_SCHEMES), "", Shorthand,
+    key("weighting_scheme", Choice(WEIGHTING_SCHEMES), "", Reading,
         "diffusers' key: `logit_normal` and `mode` set sigma_density with loss_weighting `none`; `sigma_sqrt`, \
          `cosmap` and `none` set loss_weighting with sigma_density `uniform`."),
-    key("flow_use_uniform_schedule", Switch, "", Shorthand,
+    key("flow_use_uniform_schedule", Switch, "", Reading,
         "`true` is sigma_density `uniform`.")
         .or(&["flux_use_uniform_schedule"]),
 ]},
@@ -251,7 +251,7 @@ Section { title: "Optimizer", keys: &[
     key("adam_weight_decay", Real(0.0, 100.0), "1e-2", Weights,
         "Decoupled weight decay: each step takes away this share of the learning rate.")
         .or(&["weight_decay"]),
-    key("optimizer_config", Pairs, "", Shorthand,
+    key("optimizer_config", Pairs, "", Reading,
         "Several of the above at once: `beta1`, `beta2`, `eps`, `weight_decay`."),
     key("max_grad_norm", Real(0.0, 1e9), "1.0", Weights,
         "The gradient is scaled down to this norm when it is longer; 0 is off."),

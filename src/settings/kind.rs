@@ -65,7 +65,7 @@ impl Kind {
             Self::Switch => "true or false".into(),
             Self::Whole(low, i64::MAX) => format!("whole number from {low}"),
             Self::Whole(low, high) => format!("whole number, {low} to {high}"),
-            Self::Real(low, high) => format!("number, {low} to {high}"),
+            Self::Real(low, high) => format!("number, {} to {}", brief(*low), brief(*high)),
             Self::Text => "text".into(),
             Self::Choice(words) => {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -79,11 +79,8 @@ impl Kind {
     }
 
     fn refusal(&self, value: &Value) -> String {
-        let must = match self {
-            Self::Choice(words) => format!("one of {}", names(words).collect::<Vec<_>>().join(", ")),
-            other => format!("a {}", other.describe().trim_start_matches("a ")),
-        };
-        format!("{} is not {must}", shown(value))
+        let one_of = if matches!(self, Self::Choice(_)) { "one of " } else { "" };
+        format!("expected {one_of}{}, found {}", self.describe(), shown(value))
     }
 }
 
@@ -95,6 +92,12 @@ pub fn shown(value: &Value) -> String {
         Some((end, _)) => format!("{}…", &json[..end]),
         None => json,
     }
+}
+
+/// A limit as people write it: very large and very small ones with an exponent.
+fn brief(limit: f64) -> String {
+    let readable = limit == 0.0 || (1e-3..1e4).contains(&limit.abs());
+    if readable { limit.to_string() } else { format!("{limit:e}") }
 }
 
 fn names(words: Words) -> impl Iterator<Item = &'static str> {
@@ -185,10 +188,10 @@ fn size(text: &str) -> Result<Value, String> {
 
 fn targets(value: &Value) -> Result<Value, String> {
     let items = items(value)?;
-    if let [only] = items.as_slice() {
-        if let Some(preset) = choice(LoraPreset::WORDS, only) {
-            return Ok(preset);
-        }
+    if let [only] = items.as_slice()
+        && let Some(preset) = choice(LoraPreset::WORDS, only)
+    {
+        return Ok(preset);
     }
     let presets = || names(LoraPreset::WORDS);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);

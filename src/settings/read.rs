@@ -1,6 +1,6 @@
 //! From the JSON that a user wrote to canonical values under canonical names.
 
-use super::foreign;
+use super::foreign::{self, Foreign};
 use super::keys::{Effect, Key, Section};
 use super::kind::{Kind, shown};
 use super::nearest::nearest;
@@ -62,7 +62,7 @@ pub fn overrides(given: &mut Given, overrides: &[(String, String)], table: &'sta
 /// Every value of `table`: what was given, else the default. Keys that are not set have none.
 pub fn with_defaults(given: &Map<String, Value>, table: &'static [Section]) -> Result<Map<String, Value>> {
     let mut all = Map::new();
-    for key in Section::all(table).filter(|key| key.effect != Effect::Shorthand) {
+    for key in Section::all(table).filter(|key| key.effect != Effect::Reading) {
         let value = match given.get(key.name) {
             Some(value) => value.clone(),
             None => default(key, &all)?,
@@ -103,7 +103,7 @@ pub fn json_bytes(bytes: &[u8]) -> std::result::Result<Value, String> {
 
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// The row and the canonical value of one entry; `None` for a foreign key, which is noted in `ignored`.
+/// The row and the canonical value of one entry; `None` for a foreign key, noted in `ignored` if it has no effect.
 fn entry(
     name: &str,
     written: &Value,
@@ -114,8 +114,11 @@ fn entry(
     let name = name.trim().trim_start_matches('-');
     let written = with_environment(name, written)?;
     let Some(key) = Section::find(table, name) else {
-        let why = foreign::accept(name, &written)?.ok_or_else(|| unknown(name, table))?;
-        ignored.push((name.to_owned(), why.to_owned()));
+        match foreign::accept(name, &written)? {
+            Foreign::Unknown => return Err(unknown(name, table)),
+            Foreign::Holds => {}
+            Foreign::Ignored(why) => ignored.push((name.to_owned(), why.to_owned())),
+        }
         return Ok(None);
     };
     let value = value(key, &written)?;

@@ -69,7 +69,7 @@ fn the_struct_has_the_rows_of_the_table_in_its_order() {
     let used = with(json!({})).as_used();
     let fields: Vec<_> = used.as_object().unwrap().keys().map(String::as_str).collect();
     let rows: Vec<_> =
-        Section::all(RUN).filter(|key| key.effect != Effect::Shorthand).map(|key| key.name).collect();
+        Section::all(RUN).filter(|key| key.effect != Effect::Reading).map(|key| key.name).collect();
     assert_eq!(fields, rows);
 }
 
@@ -375,7 +375,7 @@ fn backends(json: Value) -> Result<DataBackends> {
 fn data_sets_take_what_they_lack_from_the_run() {
     let read = backends(json!([
         {"id": "a", "type": "local", "instance_data_root": "pics", "crop": "false", "repeats": "5",
-         "resolution_type": "pixel_area", "cache_dir_vae": "cache/a", "probability": 1.0},
+         "resolution_type": "pixel_area", "hash_filenames": true, "cache_dir_vae": "cache/a", "probability": 1.0},
         {"id": "b", "instance_data_dir": "more", "resolution": 256, "crop": true, "crop_style": "centre",
          "instance_prompt": "in style", "caption_strategy": "textfile", "only_instance_prompt": true},
         {"id": "off", "disabled": true},
