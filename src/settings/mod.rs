@@ -1,1 +1,31 @@
 //! Settings: one table of keys, read from JSON and the command line.
+//!
+//! `keys.rs` is the table. Parsing, defaults, suggestions for misspelt names, help and `SETTINGS.md` follow
+//! from it. [`RunSettings`] is what the other rooms see; [`DataBackends`] is the list of data sets.
+
+mod backends;
+mod choices;
+mod document;
+mod foreign;
+mod keys;
+mod kind;
+mod nearest;
+mod prompts;
+mod read;
+mod resume;
+mod run;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+pub use backends::{BackendSettings, DataBackends};
+pub use choices::{
+    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets, LossWeighting,
+    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+};
+pub use document::{document, help};
+pub use keys::{Effect, Key, Section};
+pub use kind::Kind;
+pub use prompts::ValidationPrompt;
+pub use run::{RunSettings, parse_settings_bytes};

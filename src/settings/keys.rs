@@ -1,0 +1,306 @@
+//! The table of settings: one row a key. Everything else about settings follows from it.
+//!
+//! To add a setting: a row here, a field of the same name in [`RunSettings`](super::RunSettings) at the same
+//! place, a test. The default is written as a user would write it: `""` is none, `=key` is the value of an
+//! earlier key, `=key/name` a path below one.
+
+use super::choices::{
+    CaptionStrategy, DeviceChoice, LoraInit, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype,
+    SigmaDensity,
+};
+use super::kind::Kind::{self, *};
+use Effect::*;
+
+/// What a setting bears on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The trained weights: written into the LoRA's header, and fixed once training has begun.
+    Weights,
+    /// The trained weights, by how long training goes: in the header, yet a resumed run may change it.
+    Length,
+    /// What is trained on what: fixed once training has begun, but of no use in a header (paths).
+    Pinned,
+    /// Neither: a resumed run may change it.
+    Free,
+    /// How the settings are read (a shorthand for others, say); it is not kept itself.
+    Reading,
+}
+
+impl Effect {
+    /// Whether the LoRA's header names it.
+    pub fn in_header(self) -> bool {
+        matches!(self, Weights | Length)
+    }
+
+    /// Whether a resumed run must have the value that it began with.
+    pub fn fixed_on_resume(self) -> bool {
+        matches!(self, Weights | Pinned)
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Key {
+    /// The name, without leading dashes.
+    pub name: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// The default as a user would write it; see the module's documentation.
+    pub default: &'static str,
+    /// What it bears on.
+    pub effect: Effect,
+    /// What it means, in a sentence or two.
+    pub doc: &'static str,
+    /// Other names that are accepted for it.
+    pub synonyms: &'static [&'static str],
+}
+
+/// A group of rows with one subject.
+#[derive(Debug)]
+pub struct Section {
+    /// The subject.
+    pub title: &'static str,
+    /// Its rows.
+    pub keys: &'static [Key],
+}
+
+impl Section {
+    /// The row that `name` means in `table`, by its name or a synonym.
+    pub fn find(table: &'static [Self], name: &str) -> Option<&'static Key> {
+        Self::all(table).find(|key| key.name == name || key.synonyms.contains(&name))
+    }
+
+    /// Every row of `table`.
+    pub fn all(table: &'static [Self]) -> impl Iterator<Item = &'static Key> {
+        table.iter().flat_map(|section| section.keys)
+    }
+}
+
+/// A row without synonyms.
+pub(super) const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    effect: Effect,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, default, effect, doc, synonyms: &[] }
+}
+
+impl Key {
+    /// The same row with other names that are accepted for it.
+    pub(super) const fn or(mut self, synonyms: &'static [&'static str]) -> Self {
+        self.synonyms = synonyms;
+        self
+    }
+}
+
+/// A range without an upper limit.
+const ANY: i64 = i64::MAX;
+/// The largest double below 1 that reads well: moving averages never stand still.
+const BELOW_1: f64 = 0.999_999_9;
+
+/// The settings of a run.
+#[rustfmt::skip]
+pub const RUN: &[Section] = &[
+Section { title: "Model", keys: &[
+    key("pretrained_model_name_or_path", Source, "", Pinned,
+        "The model: a diffusers folder, or one safetensors file in the Stability or ComfyUI layout. Required.")
+        .or(&["model_path"]),
+    key("text_encoder_path", Source, "", Pinned,
+        "CLIP-L, when the model file lacks it."),
+    key("text_encoder_2_path", Source, "", Pinned,
+        "CLIP-G, when the model file lacks it."),
+    key("text_encoder_3_path", Source, "", Pinned,
+        "T5-XXL, when the model file lacks it."),
+    key("tokenizer_path", Source, "", Pinned,
+        "CLIP-L's tokenizer, when the model is a single file."),
+    key("tokenizer_2_path", Source, "", Pinned,
+        "CLIP-G's tokenizer, when the model is a single file."),
+    key("tokenizer_3_path", Source, "", Pinned,
+        "T5's tokenizer, when the model is a single file."),
+    key("vae_path", Source, "", Pinned,
+        "A VAE to use instead of the model's own."),
+    key("tokenizer_max_length", Whole(77, 512), "256", Weights,
+        "Tokens of T5, in training and in validation alike.")
+        .or(&["max_sequence_length", "t5xxl_max_token_length"]),
+]},
+Section { title: "Output", keys: &[
+    key("output_dir", Target, "", Free,
+        "The folder for the LoRA, checkpoints, images and metrics. Required to train."),
+    key("overwrite", Switch, "false", Free,
+        "Begin afresh in a folder that holds checkpoints."),
+    key("save_dtype", Choice(SaveDtype::WORDS), "bf16", Free,
+        "Number format of the exported LoRA."),
+]},
+Section { title: "Data", keys: &[
+    key("data_backend_config", Source, "", Pinned,
+        "The list of data sets (multidatabackend.json). Required to train."),
+    key("resolution", Edge, "1024", Weights,
+        "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
+    key("caption_strategy", Choice(CaptionStrategy::WORDS), "textfile", Weights,
+        "Where captions come from, for data sets that do not say."),
+    key("instance_prompt", Text, "", Weights,
+        "The caption of `instanceprompt`, for data sets that have none of their own."),
+    key("prepend_instance_prompt", Switch, "false", Weights,
+        "Put the instance prompt and a space before every caption."),
+    key("only_instance_prompt", Switch, "false", Weights,
+        "Ignore captions; the same as caption_strategy `instanceprompt`."),
+    key("caption_dropout_probability", Real(0.0, 1.0), "0", Weights,
+        "How often a caption is replaced by the empty one. Guidance works better when it is about 0.1.")
+        .or(&["caption_dropout_rate"]),
+    key("skip_broken_images", Switch, "false", Pinned,
+        "Report a picture that cannot be used and go on without it, instead of stopping."),
+    key("cache_dir", Target, "=output_dir/cache", Free,
+        "Where latents and text embeddings are kept."),
+    key("cache_dir_vae", Target, "=cache_dir", Free,
+        "Where latents are kept."),
+    key("cache_dir_text", Target, "=cache_dir", Free,
+        "Where text embeddings are kept."),
+]},
+Section { title: "Adapter", keys: &[
+    key("lora_rank", Whole(1, 16_384), "16", Weights,
+        "Rank r of the adapters: A is [r, in], B is [out, r].")
+        .or(&["rank", "network_dim"]),
+    key("lora_alpha", Real(0.0, 1e6), "=lora_rank", Weights,
+        "The adapters' output is scaled by alpha / r.")
+        .or(&["network_alpha"]),
+    key("lora_dropout", Real(0.0, BELOW_1), "0", Weights,
+        "How often an element of an adapter's input is dropped while training."),
+    key("lora_targets", Targets, "simpletuner", Weights,
+        "Which linears get an adapter: `simpletuner` (image-stream attention), `diffusers` (the eight projections \
+         of the joint attention), `all-linear` (every linear in the blocks but adaLN), or module names.")
+        .or(&["peft_lora_target_modules", "lora_layers"]),
+    key("lora_init_type", Choice(LoraInit::WORDS), "default", Weights,
+        "How A begins: uniform in ±1/sqrt(in), or normal with deviation 1/r. B is zero."),
+]},
+Section { title: "Training", keys: &[
+    key("max_train_steps", Whole(0, ANY), "0", Length,
+        "Optimizer steps to train. Give this or num_train_epochs; 0 is not given.")
+        .or(&["max_num_steps"]),
+    key("num_train_epochs", Whole(0, 1_000_000), "0", Length,
+        "Passes over the data to train, repeats included. Give this or max_train_steps; 0 is not given.")
+        .or(&["num_epochs", "max_train_epochs"]),
+    key("train_batch_size", Whole(1, 4096), "4", Weights,
+        "Pictures in a batch; the last batch of a bucket may have fewer."),
+    key("gradient_accumulation_steps", Whole(1, 65_536), "1", Weights,
+        "Batches that make one optimizer step; each counts by its number of pictures."),
+    key("seed", Whole(0, ANY), "42", Weights,
+        "Everything random follows from it.")
+        .or(&["training_seed"]),
+    key("recompute", Choice(Recompute::WORDS), "auto", Free,
+        "How much the backward pass computes again to save memory; the results are the same."),
+    key("gradient_checkpointing", Switch, "", Reading,
+        "`true` is recompute `lean`, `false` is `store`."),
+    key("modulation_steps", Whole(1, 1024), "8", Free,
+        "For how many coming steps the modulation vectors are computed together; the results are the same."),
+    key("vae_band_rows", Whole(0, LARGEST_BAND), "0", Free,
+        "Rows of a picture that the VAE works on at a time; 0 chooses by the memory there is."),
+    key("device", Choice(DeviceChoice::WORDS), "auto", Free,
+        "Where to compute."),
+]},
+Section { title: "Flow matching", keys: &[
+    key("flow_schedule_shift", Real(0.0, 1000.0), "3.0", Weights,
+        "s in sigma' = s·sigma / (1 + (s - 1)·sigma): more noise in training for s above 1. 0 is off, the same as 1.")
+        .or(&["flux_schedule_shift", "training_shift"]),
+    key("flow_schedule_auto_shift", Switch, "false", Weights,
+        "Choose the shift by the number of image tokens; then flow_schedule_shift must be unset or 0.")
+        .or(&["flux_schedule_auto_shift"]),
+    key("sigma_density", Choice(SigmaDensity::WORDS), "logit_normal", Weights,
+        "How sigma is drawn, before the shift."),
+    key("logit_mean", Real(-100.0, 100.0), "0", Weights,
+        "Mean of the normal number in `logit_normal`."),
+    key("logit_std", Real(0.0, 100.0), "1", Weights,
+        "Deviation of the normal number in `logit_normal`.")
+        .or(&["flow_sigmoid_scale", "flow_matching_sigmoid_scale", "sigmoid_scale"]),
+    key("mode_scale", Real(-1.0, 1.75), "1.29", Weights,
+        "The scale s in `mode`: sigma = 1 - u - s·(cos²(pi·u/2) - 1 + u)."),
+    key("loss_weighting", Choice(LossWeighting::WORDS), "none", Weights,
+        "Weight of a sample's loss: 1, 1/sigma², or 2 / (pi·(1 - 2·sigma + 2·sigma²))."),
+    key("weighting_scheme", Choice(WEIGHTING_SCHEMES), "", Reading,
+        "diffusers' key: `logit_normal` and `mode` set sigma_density with loss_weighting `none`; `sigma_sqrt`, \
+         `cosmap` and `none` set loss_weighting with sigma_density `uniform`."),
+    key("flow_use_uniform_schedule", Switch, "", Reading,
+        "`true` is sigma_density `uniform`.")
+        .or(&["flux_use_uniform_schedule"]),
+]},
+Section { title: "Optimizer", keys: &[
+    key("optimizer", Choice(OptimizerKind::WORDS), "adamw", Weights,
+        "The optimizer; its states and the adapters are fp32. The bf16 and 8-bit forms are not there yet."),
+    key("learning_rate", Real(0.0, 100.0), "1e-4", Weights,
+        "The highest learning rate."),
+    key("lr_scheduler", Choice(LrScheduler::WORDS), "constant_with_warmup", Weights,
+        "The course of the learning rate. `cosine` is one descent after the warm-up; SimpleTuner's `cosine`, \
+         a wave, is `cosine_wave`. `constant` with warm-up steps is `constant_with_warmup`."),
+    key("lr_warmup_steps", Whole(0, ANY), "0", Weights,
+        "Steps in which the learning rate rises from 0; the half period of `sine` and `cosine_wave`."),
+    key("lr_end", Real(0.0, 100.0), "1e-7", Weights,
+        "The lowest learning rate of `polynomial`, `sine` and `cosine_wave`."),
+    key("lr_power", Real(0.0, 100.0), "1.0", Weights,
+        "The exponent of `polynomial`."),
+    key("lr_num_cycles", Whole(1, 1_000_000), "1", Weights,
+        "The number of descents of `cosine_with_restarts`."),
+    key("adam_beta1", Real(0.0, BELOW_1), "0.9", Weights,
+        "Decay of the gradient's average.")
+        .or(&["optimizer_beta1"]),
+    key("adam_beta2", Real(0.0, BELOW_1), "0.999", Weights,
+        "Decay of the squared gradient's average.")
+        .or(&["optimizer_beta2"]),
+    key("adam_epsilon", Real(1e-30, 1.0), "1e-8", Weights,
+        "Added to the root of the squared gradient's average."),
+    key("adam_weight_decay", Real(0.0, 100.0), "1e-2", Weights,
+        "Decoupled weight decay: each step takes away this share of the learning rate.")
+        .or(&["weight_decay"]),
+    key("optimizer_config", Pairs, "", Reading,
+        "Several of the above at once: `beta1`, `beta2`, `eps`, `weight_decay`."),
+    key("max_grad_norm", Real(0.0, 1e9), "1.0", Weights,
+        "The gradient is scaled down to this norm when it is longer; 0 is off."),
+    key("use_ema", Switch, "false", Weights,
+        "Export and validate with a moving average of the adapters."),
+    key("ema_decay", Real(0.0, 1.0), "0.995", Weights,
+        "Decay of that average; it begins lower and rises to this."),
+    key("ema_update_after_step", Whole(0, ANY), "0", Weights,
+        "Steps before that average begins."),
+]},
+Section { title: "Validation images", keys: &[
+    key("validation_prompt", Text, "", Free,
+        "A prompt to draw, under the name `validation`."),
+    key("user_prompt_library", Source, "", Free,
+        "More prompts to draw: a JSON file, `{\"name\": \"prompt\"}` or a list of prompts.")
+        .or(&["validation_prompt_library"]),
+    key("validation_negative_prompt", Text, "", Free,
+        "What the images should not show, for all prompts."),
+    key("validation_guidance", Real(0.0, 100.0), "4.5", Free,
+        "Classifier-free guidance; up to 1 is off."),
+    key("validation_num_inference_steps", Whole(1, 1000), "28", Free,
+        "Sampling steps of an image."),
+    key("validation_seed", Whole(0, ANY), "42", Free,
+        "Seed of the first noise, the same for every prompt."),
+    key("validation_steps", Whole(0, ANY), "0", Free,
+        "Draw after every so many steps; 0 draws only at the beginning and at the end.")
+        .or(&["validation_step_interval"]),
+    key("validation_resolution", Sizes, "=resolution", Free,
+        "Sizes to draw: `1024x1024,1280x768`, or a number for a square."),
+    key("disable_benchmark", Switch, "false", Free,
+        "Do not draw before the first step."),
+]},
+Section { title: "Checkpoints", keys: &[
+    key("checkpointing_steps", Whole(0, ANY), "500", Free,
+        "Save after every so many steps; 0 saves only at the end.")
+        .or(&["checkpoint_step_interval"]),
+    key("checkpoints_total_limit", Whole(0, ANY), "5", Free,
+        "Checkpoints to keep, the newest; 0 keeps all.")
+        .or(&["save_total_limit"]),
+    key("checkpoints_state_limit", Whole(1, ANY), "2", Free,
+        "Of these, how many keep what resuming needs; the others keep the adapter alone."),
+    key("resume_from_checkpoint", Text, "", Free,
+        "`latest`, or a name like `checkpoint-500`; `latest` begins afresh when there is none."),
+]},
+];
+
+/// Taller than any picture: bands of this many rows are no bands.
+const LARGEST_BAND: i64 = super::kind::LARGEST_EDGE;
+
+/// The words of diffusers' `weighting_scheme`.
+const WEIGHTING_SCHEMES: super::choices::Words =
+    &[&["logit_normal"], &["mode"], &["none", "uniform"], &["sigma_sqrt"], &["cosmap"]];

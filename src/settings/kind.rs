@@ -1,0 +1,316 @@
+//! What a setting's value may be, and how what the user wrote becomes its one canonical JSON form.
+
+use super::choices::{LoraPreset, Size, Words};
+use super::nearest::nearest;
+use serde_json::{Map, Value};
+
+/// The type of a setting, with its range or its choices.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// `true` or `false`, also as a string.
+    Switch,
+    /// A whole number between two limits, both included.
+    Whole(i64, i64),
+    /// A number between two limits, both included.
+    Real(f64, f64),
+    /// Any text.
+    Text,
+    /// One of some words.
+    Choice(Words),
+    /// A file or folder that is read; looked for in the current directory, then beside the settings file.
+    Source,
+    /// A file or folder that is written; relative to the current directory.
+    Target,
+    /// An edge in pixels: a multiple of 16 in a sane range.
+    Edge,
+    /// Picture sizes: `WxH`, a number for a square, several with commas or as a list.
+    Sizes,
+    /// A preset of adapter targets, or module names.
+    Targets,
+    /// `name=value` pairs separated by commas, or a JSON object.
+    Pairs,
+}
+
+/// The smallest edge of a picture that is worth encoding: 8 x 8 latents.
+pub const SMALLEST_EDGE: i64 = 64;
+/// Beyond the position table of every model of the family; the model itself sets the real limit.
+pub const LARGEST_EDGE: i64 = 8192;
+/// A latent pixel is 8 pixels wide, a patch is 2 latents wide.
+pub const EDGE_STEP: i64 = 16;
+
+impl Kind {
+    /// The canonical form of `value`, `Null` when it means "not set"; or the reason why it has none.
+    pub fn read(&self, value: &Value) -> Result<Value, String> {
+        let canonical = match self {
+            _ if is_unset(value) => Some(Value::Null),
+            Self::Switch => switch(value),
+            Self::Whole(low, high) => whole(value).filter(|n| (low..=high).contains(&n)).map(Value::from),
+            Self::Real(low, high) => real(value).filter(|x| (low..=high).contains(&x)).map(Value::from),
+            Self::Text => text(value),
+            Self::Choice(words) => value.as_str().and_then(|word| choice(words, word)),
+            Self::Source | Self::Target => path(value),
+            Self::Edge => {
+                return whole(value).ok_or_else(|| self.refusal(value)).and_then(edge).map(Value::from);
+            }
+            Self::Sizes => return sizes(value),
+            Self::Targets => return targets(value),
+            Self::Pairs => return pairs(value),
+        };
+        canonical.ok_or_else(|| self.refusal(value))
+    }
+
+    /// What a value may be, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Switch => "true or false".into(),
+            Self::Whole(low, i64::MAX) => format!("whole number from {low}"),
+            Self::Whole(low, high) => format!("whole number, {low} to {high}"),
+            Self::Real(low, high) => format!("number, {} to {}", brief(*low), brief(*high)),
+            Self::Text => "text".into(),
+            Self::Choice(words) => {
+                names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            }
+            Self::Source | Self::Target => "path".into(),
+            Self::Edge => format!("pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}"),
+            Self::Sizes => "`WxH`, or several".into(),
+            Self::Targets => "preset, or a list of module names".into(),
+            Self::Pairs => "`name=value,name=value`".into(),
+        }
+    }
+
+    fn refusal(&self, value: &Value) -> String {
+        let one_of = if matches!(self, Self::Choice(_)) { "one of " } else { "" };
+        format!("expected {one_of}{}, found {}", self.describe(), shown(value))
+    }
+}
+
+/// A value as it stands in a message: JSON on one line, cut when long.
+pub fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let json = value.to_string();
+    match json.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &json[..end]),
+        None => json,
+    }
+}
+
+/// A limit as people write it: very large and very small ones with an exponent.
+fn brief(limit: f64) -> String {
+    let readable = limit == 0.0 || (1e-3..1e4).contains(&limit.abs());
+    if readable { limit.to_string() } else { format!("{limit:e}") }
+}
+
+fn names(words: Words) -> impl Iterator<Item = &'static str> {
+    words.iter().filter_map(|spellings| spellings.first().copied())
+}
+
+fn is_unset(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|s| s.trim().is_empty())
+}
+
+fn switch(value: &Value) -> Option<Value> {
+    let on = match value {
+        Value::Bool(on) => *on,
+        Value::String(word) if word.trim().eq_ignore_ascii_case("true") => true,
+        Value::String(word) if word.trim().eq_ignore_ascii_case("false") => false,
+        _ => return None,
+    };
+    Some(on.into())
+}
+
+fn real(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(n) => n.as_f64()?,
+        Value::String(s) => s.trim().parse().ok()?,
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+/// A whole number, also when written as `1e3` or `20.0`.
+fn whole(value: &Value) -> Option<i64> {
+    let exact = match value {
+        Value::Number(n) => n.as_i64(),
+        Value::String(s) => s.trim().parse().ok(),
+        _ => None,
+    };
+    /// Beyond this a double no longer tells neighbours apart.
+    const EXACT_IN_F64: f64 = 9_007_199_254_740_992.0;
+    let rounded = || real(value).filter(|x| x.fract() == 0.0 && x.abs() < EXACT_IN_F64).map(|x| x as i64);
+    exact.or_else(rounded)
+}
+
+fn text(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(s) => Some(s.as_str().into()),
+        Value::Number(n) => Some(n.to_string().into()),
+        _ => None,
+    }
+}
+
+/// `false` counts as not set: other trainers write it for a file that is not there.
+fn path(value: &Value) -> Option<Value> {
+    match value {
+        Value::Bool(false) => Some(Value::Null),
+        Value::String(word) if word == "false" => Some(Value::Null),
+        Value::String(path) => Some(path.as_str().into()),
+        _ => None,
+    }
+}
+
+fn choice(words: Words, word: &str) -> Option<Value> {
+    let spelt = |spelling: &&str| spelling.eq_ignore_ascii_case(word.trim());
+    words.iter().find(|spellings| spellings.iter().any(spelt)).map(|spellings| spellings[0].into())
+}
+
+fn edge(pixels: i64) -> Result<i64, String> {
+    if !(SMALLEST_EDGE..=LARGEST_EDGE).contains(&pixels) {
+        return Err(format!("{pixels} pixels is outside {SMALLEST_EDGE} to {LARGEST_EDGE}"));
+    }
+    if pixels % EDGE_STEP != 0 {
+        let below = pixels / EDGE_STEP * EDGE_STEP;
+        return Err(format!("{pixels} pixels is not a multiple of {EDGE_STEP}; {below} is"));
+    }
+    Ok(pixels)
+}
+
+fn sizes(value: &Value) -> Result<Value, String> {
+    let sizes = items(value)?.iter().map(|item| size(item)).collect::<Result<Vec<_>, _>>()?;
+    Ok(sizes.into())
+}
+
+fn size(text: &str) -> Result<Value, String> {
+    let size: Size = text.parse()?;
+    edge(size.width.into())?;
+    edge(size.height.into())?;
+    Ok(size.to_string().into())
+}
+
+fn targets(value: &Value) -> Result<Value, String> {
+    let items = items(value)?;
+    if let [only] = items.as_slice()
+        && let Some(preset) = choice(LoraPreset::WORDS, only)
+    {
+        return Ok(preset);
+    }
+    let presets = || names(LoraPreset::WORDS);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+    for item in &items {
+        if choice(LoraPreset::WORDS, item).is_some() {
+            return Err(format!("the preset `{item}` stands alone, without other names"));
+        }
+        if !item.chars().all(plain) {
+            let preset = nearest(item, presets()).unwrap_or_default();
+            return Err(format!(
+                "`{item}` is neither a preset nor a module name; the nearest preset is `{preset}`"
+            ));
+        }
+    }
+    Ok(items.into())
+}
+
+/// The parts of a list, of a list written as text (`[a, b]`), or of words separated by commas.
+fn items(value: &Value) -> Result<Vec<String>, String> {
+    let one = |item: &Value| match item {
+        Value::String(s) => Ok(s.trim().to_owned()),
+        Value::Number(n) => Ok(n.to_string()),
+        other => Err(format!("{} is neither a word nor a number", shown(other))),
+    };
+    let items = match value {
+        Value::Array(list) => list.iter().map(one).collect::<Result<Vec<_>, _>>()?,
+        Value::String(text) => {
+            let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+            inner.split(',').map(|part| part.trim().trim_matches(['"', '\'']).to_owned()).collect()
+        }
+        other => vec![one(other)?],
+    };
+    if items.is_empty() || items.iter().any(String::is_empty) {
+        return Err(format!("{} is a list with nothing in it", shown(value)));
+    }
+    Ok(items)
+}
+
+fn pairs(value: &Value) -> Result<Value, String> {
+    let text = match value {
+        Value::Object(map) => return Ok(map.clone().into()),
+        Value::String(text) => text,
+        other => return Err(format!("{} is not of the form name=value,name=value", shown(other))),
+    };
+    let mut map = Map::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| format!("`{pair}` is not of the form name=value"))?;
+        map.insert(name.trim().to_owned(), value.trim().into());
+    }
+    Ok(map.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_may_be_strings_and_whole_numbers_may_have_an_exponent() {
+        assert_eq!(Kind::Whole(0, 2000).read(&json!("1e3")), Ok(json!(1000)));
+        assert_eq!(Kind::Whole(0, 2000).read(&json!(20.0)), Ok(json!(20)));
+        assert_eq!(Kind::Whole(0, i64::MAX).read(&json!(i64::MAX)), Ok(json!(i64::MAX)));
+        assert_eq!(Kind::Real(0.0, 1.0).read(&json!("1e-4")), Ok(json!(1e-4)));
+        assert_eq!(Kind::Real(0.0, 1.0).read(&json!(1)), Ok(json!(1.0)));
+    }
+
+    #[test]
+    fn numbers_out_of_range_or_not_finite_are_refused() {
+        for wrong in [json!(-1), json!("3"), json!(0.5), json!("x"), json!(true), json!([1]), json!(u64::MAX)]
+        {
+            assert!(Kind::Whole(0, 2).read(&wrong).is_err(), "{wrong}");
+        }
+        for wrong in [json!("nan"), json!("inf"), json!("1e999"), json!(1.5), json!({})] {
+            assert!(Kind::Real(0.0, 1.0).read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_the_empty_string_mean_not_set() {
+        for kind in [Kind::Switch, Kind::Text, Kind::Edge, Kind::Sizes, Kind::Targets, Kind::Pairs] {
+            assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
+            assert_eq!(kind.read(&json!("")), Ok(Value::Null));
+        }
+        assert_eq!(Kind::Source.read(&json!(false)), Ok(Value::Null));
+    }
+
+    #[test]
+    fn switches_are_booleans_or_the_two_words() {
+        assert_eq!(Kind::Switch.read(&json!("True")), Ok(json!(true)));
+        assert_eq!(Kind::Switch.read(&json!(false)), Ok(json!(false)));
+        assert!(Kind::Switch.read(&json!("yes")).is_err());
+    }
+
+    #[test]
+    fn sizes_are_numbers_pairs_or_lists() {
+        assert_eq!(Kind::Sizes.read(&json!(128)), Ok(json!(["128x128"])));
+        assert_eq!(Kind::Sizes.read(&json!("1024x768, 512")), Ok(json!(["1024x768", "512x512"])));
+        assert_eq!(Kind::Sizes.read(&json!(["64x128", 64])), Ok(json!(["64x128", "64x64"])));
+        for wrong in
+            [json!("100x128"), json!("48"), json!("1024x"), json!("16384"), json!([]), json!("a"), json!(-64)]
+        {
+            assert!(Kind::Sizes.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn targets_are_a_preset_or_names() {
+        assert_eq!(Kind::Targets.read(&json!("all_linear")), Ok(json!("all-linear")));
+        assert_eq!(Kind::Targets.read(&json!(["diffusers"])), Ok(json!("diffusers")));
+        assert_eq!(Kind::Targets.read(&json!("to_q, attn.to_out.0")), Ok(json!(["to_q", "attn.to_out.0"])));
+        assert_eq!(Kind::Targets.read(&json!("[\"to_q\", 'to_k']")), Ok(json!(["to_q", "to_k"])));
+        assert!(Kind::Targets.read(&json!("diffusers,to_q")).is_err());
+        let cause = Kind::Targets.read(&json!("all-linaer")).unwrap_err();
+        assert!(cause.contains("`all-linear`"), "{cause}");
+    }
+
+    #[test]
+    fn long_values_are_cut_in_messages() {
+        assert!(shown(&json!("ä".repeat(1000))).chars().count() < 70);
+    }
+}

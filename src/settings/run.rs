@@ -1,0 +1,211 @@
+//! The settings of a run, each as a field of its own type.
+
+use super::choices::{
+    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
+    Recompute, SaveDtype, SigmaDensity, Size,
+};
+use super::keys::{Key, RUN, Section};
+use super::prompts::{self, ValidationPrompt};
+use super::read::{self, Given};
+use super::{resume, settle};
+use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// What a run does. The fields are the rows of the table of keys, in its order and under its names; SETTINGS.md
+/// says what each means. Defaults are filled in, paths are absolute, shorthands are resolved.
+///
+/// A path or text that is not set is empty where every training run has one, `None` where it is optional.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // The table documents them; a second wording would drift from it.
+pub struct RunSettings {
+    pub pretrained_model_name_or_path: PathBuf,
+    pub text_encoder_path: Option<PathBuf>,
+    pub text_encoder_2_path: Option<PathBuf>,
+    pub text_encoder_3_path: Option<PathBuf>,
+    pub tokenizer_path: Option<PathBuf>,
+    pub tokenizer_2_path: Option<PathBuf>,
+    pub tokenizer_3_path: Option<PathBuf>,
+    pub vae_path: Option<PathBuf>,
+    pub tokenizer_max_length: usize,
+
+    #[serde(default)]
+    pub output_dir: PathBuf,
+    pub overwrite: bool,
+    pub save_dtype: SaveDtype,
+
+    #[serde(default)]
+    pub data_backend_config: PathBuf,
+    pub resolution: u32,
+    pub caption_strategy: CaptionStrategy,
+    pub instance_prompt: Option<String>,
+    pub prepend_instance_prompt: bool,
+    pub only_instance_prompt: bool,
+    pub caption_dropout_probability: f64,
+    pub skip_broken_images: bool,
+    #[serde(default)]
+    pub cache_dir: PathBuf,
+    #[serde(default)]
+    pub cache_dir_vae: PathBuf,
+    #[serde(default)]
+    pub cache_dir_text: PathBuf,
+
+    pub lora_rank: usize,
+    pub lora_alpha: f64,
+    pub lora_dropout: f64,
+    pub lora_targets: LoraTargets,
+    pub lora_init_type: LoraInit,
+
+    pub max_train_steps: u64,
+    pub num_train_epochs: u64,
+    pub train_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    pub seed: u64,
+    pub recompute: Recompute,
+    pub modulation_steps: usize,
+    pub vae_band_rows: usize,
+    pub device: DeviceChoice,
+
+    pub flow_schedule_shift: f64,
+    pub flow_schedule_auto_shift: bool,
+    pub sigma_density: SigmaDensity,
+    pub logit_mean: f64,
+    pub logit_std: f64,
+    pub mode_scale: f64,
+    pub loss_weighting: LossWeighting,
+
+    pub optimizer: OptimizerKind,
+    pub learning_rate: f64,
+    pub lr_scheduler: LrScheduler,
+    pub lr_warmup_steps: u64,
+    pub lr_end: f64,
+    pub lr_power: f64,
+    pub lr_num_cycles: u64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    pub adam_weight_decay: f64,
+    pub max_grad_norm: f64,
+    pub use_ema: bool,
+    pub ema_decay: f64,
+    pub ema_update_after_step: u64,
+
+    pub validation_prompt: Option<String>,
+    pub user_prompt_library: Option<PathBuf>,
+    #[serde(default)]
+    pub validation_negative_prompt: String,
+    pub validation_guidance: f64,
+    pub validation_num_inference_steps: usize,
+    pub validation_seed: u64,
+    pub validation_steps: u64,
+    pub validation_resolution: Vec<Size>,
+    pub disable_benchmark: bool,
+
+    pub checkpointing_steps: u64,
+    pub checkpoints_total_limit: usize,
+    pub checkpoints_state_limit: usize,
+    pub resume_from_checkpoint: Option<String>,
+
+    /// Every prompt to draw: the library's, then `validation_prompt`.
+    #[serde(skip)]
+    pub validation_prompts: Vec<ValidationPrompt>,
+    /// Keys of other trainers that were given and have no effect, each with the reason.
+    #[serde(skip)]
+    pub ignored: Vec<(String, String)>,
+}
+
+impl RunSettings {
+    /// The settings of a training run: the file `config`, over which `overrides` win.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value that its key cannot have, settings that contradict
+    /// each other, or one that training needs and that is not set.
+    pub fn load(config: &Path, overrides: &[(String, String)]) -> Result<Self> {
+        let json = read::json_file(config)?;
+        let place = config.display().to_string();
+        let mut settings = Self::from_json(&json, &place, config.parent(), overrides)?;
+        settle::needed_to_train(&settings)?;
+        settings.validation_prompts = prompts::all(&settings)?;
+        Ok(settings)
+    }
+
+    /// The settings for drawing images with `model`: the same table, without what only training needs.
+    pub fn for_sampling(model: &Path, overrides: &[(String, String)]) -> Result<Self> {
+        let model = model.to_str().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, model.display().to_string(), "the path is not valid UTF-8")
+        })?;
+        let json = Map::from_iter([("pretrained_model_name_or_path".to_owned(), model.into())]);
+        let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
+        settings.validation_prompts = prompts::all(&settings)?;
+        Ok(settings)
+    }
+
+    /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is
+    /// looked up on disk.
+    pub(super) fn from_json(
+        json: &Value,
+        place: &str,
+        folder: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<Self> {
+        let object = json.as_object().ok_or_else(|| {
+            Error::new(ErrorKind::Settings, place, "the settings are not a JSON object")
+                .hint("write { \"key\": value }")
+        })?;
+        let mut given = read::object(object, RUN, folder)?;
+        read::overrides(&mut given, overrides, RUN)?;
+        let settings = Self::from_given(given)?;
+        settle::contradictions(&settings)?;
+        Ok(settings)
+    }
+
+    fn from_given(mut given: Given) -> Result<Self> {
+        settle::shorthands(&mut given.values)?;
+        settle::needed_always(&given.values)?;
+        let mut values = read::with_defaults(&given.values, RUN)?;
+        settle::meanings(&mut values);
+        let mut settings: Self = serde_json::from_value(values.into())
+            .map_err(|e| Error::new(ErrorKind::Settings, "settings", e.to_string()))?;
+        settings.ignored = given.ignored;
+        Ok(settings)
+    }
+
+    /// Every key with its effective value; loads back to the same settings, from any folder.
+    pub fn as_used(&self) -> Value {
+        // This fails for a path that is not UTF-8 only, and reading has refused those.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The settings that bear on the trained weights, in the table's order: no paths, times, validation,
+    /// checkpoint or resume settings.
+    pub fn changes_weights(&self) -> Value {
+        in_header(RUN, &self.as_used())
+    }
+
+    /// Refuses to resume a run that was begun with the settings `saved` (its [`as_used`](Self::as_used)) when
+    /// one differs that must not; the error names each with both values.
+    pub fn refuse_change_on_resume(&self, saved: &Value) -> Result<()> {
+        let before = Self::from_json(saved, "the checkpoint's settings", None, &[])?;
+        resume::refuse_change(RUN, &before.as_used(), &self.as_used())
+    }
+}
+
+/// The values of `used` whose rows belong in the LoRA's header.
+pub(super) fn in_header(table: &'static [Section], used: &Value) -> Value {
+    let value = |key: &Key| Some((key.name.to_owned(), used.get(key.name)?.clone()));
+    let rows = Section::all(table).filter(|key| key.effect.in_header());
+    rows.filter_map(value).filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
+}
+
+/// The settings of a training run from the bytes of a settings file, reading no other file.
+///
+/// # Errors
+/// Those of [`RunSettings::load`]; no bytes make it panic.
+pub fn parse_settings_bytes(bytes: &[u8]) -> Result<RunSettings> {
+    let json = read::json_bytes(bytes).map_err(|cause| Error::new(ErrorKind::Settings, "settings", cause))?;
+    let settings = RunSettings::from_json(&json, "settings", None, &[])?;
+    settle::needed_to_train(&settings)?;
+    Ok(settings)
+}
