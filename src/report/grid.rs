@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(wrapped("incomprehensible", 6), ["incomp", "rehens", "ible"]);
         assert!(wrapped("  ", 6).is_empty());
         let label = "very long label ".repeat(40);
-        assert!(draw(&[label.clone()], &[row(&label, &[(64, 8)])]).is_ok());
+        assert!(draw(std::slice::from_ref(&label), &[row(&label, &[(64, 8)])]).is_ok());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn draw(metrics: &[StepMetrics]) -> RgbImage {
             title: "gradient norm",
             points: curve(|step| step.grad_norm),
             strong: Rgb([209, 98, 26]),
-            faint: Some(Rgb([247, 216, 190])),
+            faint: Some(Rgb([246, 206, 172])),
             format: |value| format!("{value:.4}"),
         },
     ];
@@ -113,7 +113,11 @@ impl Panel {
         let note = match last {
             None => "no steps yet".to_owned(),
             Some(&(step, value)) => {
-                let mean = if self.faint.is_some() { "mean of the last steps " } else { "" };
+                let mean = if self.faint.is_some() && reach(&self.points) > 0 {
+                    "mean of the last steps "
+                } else {
+                    ""
+                };
                 format!("{mean}{} at step {step}", (self.format)(value))
             }
         };
@@ -173,9 +177,14 @@ fn share(range: &RangeInclusive<f64>, value: f64) -> f64 {
     ((value - range.start()) / (range.end() - range.start())).clamp(0.0, 1.0)
 }
 
-/// The mean over a window of a twenty-fifth of the points around each.
+/// How many points to either side of one are averaged: together a twenty-fifth of all.
+fn reach(points: &[(f64, f64)]) -> usize {
+    points.len() / 50
+}
+
+/// The mean around each point.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let reach = points.len() / 50;
+    let reach = reach(points);
     let mean_around = |at: usize| {
         let near = &points[at.saturating_sub(reach)..(at + reach + 1).min(points.len())];
         near.iter().map(|point| point.1).sum::<f64>() / near.len() as f64

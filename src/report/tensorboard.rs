@@ -170,11 +170,10 @@ mod tests {
         haystack.windows(needle.len()).any(|window| window == needle)
     }
 
-    /// CRC-32C of the nine digits is the published check value.
+    /// CRC-32C of the nine digits is the published check value e3069283; masked, it is this.
     #[test]
     fn the_checksum_is_masked_crc32c() {
-        let check: u32 = 0xe306_9283;
-        assert_eq!(masked_crc(b"123456789"), ((check >> 15) | (check << 17)).wrapping_add(0xa282_ead8));
+        assert_eq!(masked_crc(b"123456789"), 0xc78a_b0e5);
     }
 
     #[test]
