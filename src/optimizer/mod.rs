@@ -1,1 +1,4 @@
 //! AdamW, learning-rate schedules and the exponential moving average.
+
+pub mod ema;
+pub mod schedule;

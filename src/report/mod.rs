@@ -1,1 +1,10 @@
-//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text.
+//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text; and the progress bar.
+
+mod canvas;
+mod font;
+pub mod grid;
+pub mod metrics;
+pub mod plot;
+pub mod png;
+pub mod progress;
+pub mod tensorboard;
