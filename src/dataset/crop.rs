@@ -62,9 +62,20 @@ impl Pixels {
     }
 }
 
-/// Cuts `crop` out of `picture` and scales it to `bucket` with Lanczos3, in one pass and on one thread.
+/// Cuts `crop` out of `picture` and scales it to `bucket` with Lanczos3, on one thread.
+///
+/// Rows come first, then columns, as in Pillow: bytes cannot hold Lanczos' overshoot at edges, so the order
+/// shows.
 pub(super) fn resample(picture: &RgbImage, crop: &Crop, bucket: Bucket) -> Result<RgbImage, ResizeError> {
     let (width, height) = (bucket.width as u32, bucket.height as u32);
+    let rows = Crop { y: 0.0, height: f64::from(picture.height()), ..*crop };
+    let columns = Crop { x: 0.0, width: f64::from(width), ..*crop };
+    let narrow = lanczos(picture, &rows, width, picture.height())?;
+    lanczos(&narrow, &columns, width, height)
+}
+
+/// One call of the resizer, which leaves alone a side that keeps its pixels.
+fn lanczos(picture: &RgbImage, crop: &Crop, width: u32, height: u32) -> Result<RgbImage, ResizeError> {
     let mut out = Image::new(width, height, PixelType::U8x3);
     // A buffer of another size than its picture's cannot come from the image crate.
     if let Ok(source) =
@@ -84,7 +95,7 @@ mod tests {
     use crate::dataset::{bucket_for, buckets_at};
     use proptest::prelude::*;
 
-    /// A smooth drawing; `EXPECTED` holds what Pillow 13 makes of the same formulas.
+    /// Smooth in red and green, hard edges in blue; `EXPECTED` holds what Pillow 13 makes of the same formulas.
     fn drawing(width: u32, height: u32) -> RgbImage {
         let byte = |v: f64| v.round() as u8;
         RgbImage::from_fn(width, height, |x, y| {
@@ -92,7 +103,7 @@ mod tests {
             image::Rgb([
                 byte(255.0 * x / f64::from(width - 1)),
                 byte(255.0 * y / f64::from(height - 1)),
-                byte(127.5 + 127.5 * (x / 17.0).sin() * (y / 23.0).cos()),
+                byte(255.0 * ((x / 7.0).floor() + (y / 5.0).floor()).rem_euclid(2.0)),
             ])
         })
     }
@@ -129,20 +140,21 @@ mod tests {
     }
 
     type Probe = (u32, u32, [i32; 3]);
+    type Case = (u32, u32, (usize, usize), [Probe; 6]);
 
     /// Source size, bucket, and pixels of `crop(resize(..., LANCZOS))` in Pillow.
-    const EXPECTED: [(u32, u32, (usize, usize), [Probe; 6]); 4] = [
+    const EXPECTED: [Case; 4] = [
         (
             200,
             160,
             (144, 112),
             [
-                (0, 0, [0, 3, 129]),
-                (143, 0, [255, 3, 30]),
-                (0, 111, [0, 250, 129]),
-                (143, 111, [255, 250, 42]),
-                (72, 37, [128, 85, 160]),
-                (28, 84, [50, 190, 168]),
+                (0, 0, [0, 3, 5]),
+                (143, 0, [255, 3, 7]),
+                (0, 111, [0, 250, 255]),
+                (143, 111, [255, 250, 255]),
+                (72, 37, [128, 85, 0]),
+                (28, 84, [50, 190, 0]),
             ],
         ),
         (
@@ -150,12 +162,12 @@ mod tests {
             300,
             (96, 176),
             [
-                (0, 0, [1, 11, 130]),
-                (95, 0, [254, 11, 195]),
-                (0, 175, [1, 244, 130]),
-                (95, 175, [254, 244, 207]),
-                (48, 58, [129, 88, 154]),
-                (19, 132, [51, 187, 3]),
+                (0, 0, [1, 11, 0]),
+                (95, 0, [254, 11, 255]),
+                (0, 175, [1, 244, 255]),
+                (95, 175, [254, 244, 0]),
+                (48, 58, [129, 88, 0]),
+                (19, 132, [51, 187, 205]),
             ],
         ),
         (
@@ -163,12 +175,12 @@ mod tests {
             61,
             (160, 112),
             [
-                (0, 0, [12, 0, 162]),
-                (159, 0, [243, 0, 26]),
-                (0, 111, [12, 255, 98]),
-                (159, 111, [243, 255, 215]),
-                (80, 37, [129, 85, 152]),
-                (32, 84, [58, 194, 78]),
+                (0, 0, [12, 0, 8]),
+                (159, 0, [243, 0, 255]),
+                (0, 111, [12, 255, 0]),
+                (159, 111, [243, 255, 255]),
+                (80, 37, [129, 85, 67]),
+                (32, 84, [58, 194, 0]),
             ],
         ),
         (
@@ -176,12 +188,12 @@ mod tests {
             480,
             (144, 112),
             [
-                (0, 0, [4, 1, 200]),
-                (143, 0, [249, 1, 23]),
-                (0, 111, [4, 254, 104]),
-                (143, 111, [249, 254, 162]),
-                (72, 37, [127, 85, 122]),
-                (28, 84, [52, 193, 2]),
+                (0, 0, [4, 1, 255]),
+                (143, 0, [249, 1, 255]),
+                (0, 111, [4, 254, 0]),
+                (143, 111, [249, 254, 0]),
+                (72, 37, [127, 85, 180]),
+                (28, 84, [52, 193, 10]),
             ],
         ),
     ];
