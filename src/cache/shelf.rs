@@ -1,0 +1,94 @@
+//! A folder of entries of one kind.
+
+use super::entry::{self, Entry};
+use super::key::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Entries of one kind in one folder. All methods may be called from several threads.
+#[derive(Debug)]
+pub struct Shelf<E> {
+    folder: PathBuf,
+    hits: AtomicUsize,
+    misses: AtomicUsize,
+    notes: Mutex<Vec<String>>,
+    entry: PhantomData<fn() -> E>,
+}
+
+impl<E: Entry> Shelf<E> {
+    /// The entries in `folder`, which need not exist.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            hits: AtomicUsize::new(0),
+            misses: AtomicUsize::new(0),
+            notes: Mutex::default(),
+            entry: PhantomData,
+        }
+    }
+
+    /// The entry under `key`; `None` if there is none, or none that can be read, which is noted.
+    pub fn get(&self, key: &E::Key) -> Option<E> {
+        let found = self.read(&key.digest());
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Whether there is a file under `key`; it is not opened and nothing is counted.
+    pub fn contains(&self, key: &E::Key) -> bool {
+        self.path(&key.digest()).is_file()
+    }
+
+    /// Keeps `entry` under `key`, in place of what was there.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, or tensors whose data do not fill their shapes.
+    pub fn put(&self, key: &E::Key, entry: &E) -> Result<()> {
+        let digest = key.digest();
+        let path = self.path(&digest);
+        let bytes = entry::to_file(entry, &digest)
+            .map_err(|cause| Error::new(ErrorKind::Shape, path.display().to_string(), cause))?;
+        files::replace_bytes(&path, &bytes)
+    }
+
+    /// How many calls of [`Shelf::get`] found their entry.
+    pub fn hits(&self) -> usize {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many calls of [`Shelf::get`] did not.
+    pub fn misses(&self) -> usize {
+        self.misses.load(Ordering::Relaxed)
+    }
+
+    /// Entries that could not be read and must be made again, one line each.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the entry with `digest` lies: folders by the first two digits keep listings short.
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder.join(&digest[..2]).join(format!("{digest}.safetensors"))
+    }
+
+    /// The entry with `digest`, if it is there and whole.
+    fn read(&self, digest: &str) -> Option<E> {
+        let path = self.path(digest);
+        let cause = match std::fs::read(&path) {
+            Ok(bytes) => match entry::from_file(&bytes, digest) {
+                Ok(entry) => return Some(entry),
+                Err(cause) => cause,
+            },
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(e) => Error::io(&path, &e).cause,
+        };
+        let note = format!("{}: damaged cache entry is made again ({cause})", path.display());
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        None
+    }
+}
