@@ -117,6 +117,22 @@ impl Weight {
         Ok(())
     }
 
+    /// The shape in the files, that is before `layout` is applied.
+    pub fn stored_shape(&self) -> Shape {
+        match (self.layout, self.shape.dims()) {
+            (Layout::ChannelsLast, [outputs, height, width, inputs]) => {
+                Shape::from([*outputs, *inputs, *height, *width])
+            }
+            _ => self.shape.clone(),
+        }
+    }
+
+    /// All bytes as stored, in canonical row order.
+    pub fn read_stored(&self) -> Result<Vec<u8>> {
+        let pieces = self.stored_rows(0..self.row_count())?;
+        Ok(pieces.iter().flat_map(|piece| piece.bytes).copied().collect())
+    }
+
     /// The bytes of the rows `rows` as stored, in canonical row order, one piece for each stretch of a file.
     pub(super) fn stored_rows(&self, rows: Range<usize>) -> Result<Vec<Piece<'_>>> {
         let row_bytes = self.row_elements() * self.storage.size();
