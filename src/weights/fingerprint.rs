@@ -39,12 +39,10 @@ pub fn fingerprint(weights: &WeightMap) -> Result<String> {
 
 /// Which of `bytes` bytes are read.
 fn samples(bytes: usize) -> Vec<Range<usize>> {
-    if bytes <= WHOLE {
-        return vec![0..bytes];
-    }
-    let length = WHOLE / STRETCHES;
-    let start = |i| (bytes - length) / (STRETCHES - 1) * i;
-    (0..STRETCHES - 1).map(start).chain([bytes - length]).map(|start| start..start + length).collect()
+    let (count, length) = if bytes <= WHOLE { (1, bytes) } else { (STRETCHES, WHOLE / STRETCHES) };
+    let last = bytes - length;
+    let start = |i| if i + 1 == count { last } else { last / (count - 1) * i };
+    (0..count).map(start).map(|start| start..start + length).collect()
 }
 
 #[cfg(test)]

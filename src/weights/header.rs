@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::tensor::DType;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::fmt;
 use std::path::Path;
 
@@ -147,11 +148,14 @@ impl<'de> serde::Deserialize<'de> for RawHeader {
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA_KEY {
                         header.metadata = map.next_value()?;
-                    } else if header.tensors.contains_key(&name) {
-                        return Err(A::Error::custom(format!("tensor `{name}` occurs twice")));
-                    } else {
-                        header.tensors.insert(name, map.next_value()?);
+                        continue;
                     }
+                    match header.tensors.entry(name) {
+                        Occupied(entry) => {
+                            return Err(A::Error::custom(format!("tensor `{}` occurs twice", entry.key())));
+                        }
+                        Vacant(entry) => entry.insert(map.next_value()?),
+                    };
                 }
                 Ok(header)
             }

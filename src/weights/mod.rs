@@ -19,7 +19,9 @@ mod write;
 
 pub use fingerprint::fingerprint;
 pub use mapped::{TensorFile, TensorView};
-pub use model_files::{ModelFiles, Overrides, TextEncoderFiles, VaeConstants};
+pub use model_files::{
+    ModelFiles, Overrides, TextEncoderFiles, VAE_SETTING, VaeConstants, encoder_setting, tokenizer_setting,
+};
 pub use parts::{TextEncoder, open_mmdit, open_text_encoder, open_vae};
 pub use sources::TensorSet;
 pub use weight::{FileRows, Layout, Residency, Scales, Weight};

@@ -90,26 +90,22 @@ fn dtype(parts: &[Found<'_>]) -> Result<DType> {
     Ok(common.unwrap_or(DType::F32))
 }
 
-/// The weight `name`, made of the rows of `parts`.
+/// The weight `name`, made of the rows of `parts`, which are alike in shape.
 fn assemble(name: String, storage: DType, parts: &[Found<'_>], swap: bool) -> Result<Weight> {
     let mut rows = Vec::new();
-    let mut dims: Vec<usize> = Vec::new();
-    let mut layout = Layout::Rows;
+    let mut common: Option<(Vec<usize>, Layout)> = None;
     for (found, tensor, file) in parts {
-        let wrong = |cause: String| Error::tensor(file.path(), tensor, cause);
+        let wrong = |cause: String| {
+            Error::tensor(file.path(), tensor, cause).hint("the file is damaged; copy or download it again")
+        };
         let stored = file.view(tensor)?.shape;
         if stored.contains(&0) {
             return Err(wrong(format!("the tensor has no elements: its shape is {stored:?}")));
         }
-        let (part_dims, part_layout) = formed(found.rule.form, stored);
-        let count = part_dims.first().copied().unwrap_or(1);
-        if let Some(rows) = dims.first_mut() {
-            *rows += count;
-            if dims[1..] != part_dims[1.min(part_dims.len())..] {
-                return Err(wrong(format!("its shape {stored:?} does not fit those of its neighbours")));
-            }
-        } else {
-            (dims, layout) = (part_dims, part_layout);
+        let formed = formed(found.rule.form, stored);
+        let count = formed.0.first().copied().unwrap_or(1);
+        if common.get_or_insert_with(|| formed.clone()) != &formed {
+            return Err(wrong(format!("its shape {stored:?} is not that of its neighbours")));
         }
         let of = |rows| FileRows { file: Arc::clone(file), tensor: (*tensor).to_owned(), rows };
         if !swap {
@@ -119,6 +115,10 @@ fn assemble(name: String, storage: DType, parts: &[Found<'_>], swap: bool) -> Re
         } else {
             return Err(wrong(format!("shift and scale need an even number of rows, there are {count}")));
         }
+    }
+    let (mut dims, layout) = common.unwrap_or((Vec::new(), Layout::Rows));
+    if let Some(rows) = dims.first_mut() {
+        *rows *= parts.len();
     }
     let (scales, residency) = (Scales::None, Residency::Device);
     Ok(Weight { name, shape: Shape::from(dims), storage, layout, scales, residency, rows })

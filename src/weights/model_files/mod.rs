@@ -1,10 +1,10 @@
 //! A whole model: which files hold its parts, and the numbers that go with them.
 
-use super::fingerprint::fingerprint;
-use super::parts::{self, TextEncoder};
-use super::sources::{TensorSet, read_json};
-use super::weight_map::WeightMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::weights::fingerprint::fingerprint;
+use crate::weights::parts::{self, TextEncoder};
+use crate::weights::sources::{TensorSet, read_json};
+use crate::weights::weight_map::WeightMap;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -318,3 +318,6 @@ fn not_a_model_folder(path: &Path) -> Error {
     };
     Error::weights(path, cause).hint(needed)
 }
+
+#[cfg(test)]
+mod tests;
