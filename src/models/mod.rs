@@ -1,1 +1,3 @@
 //! MMDiT, VAE, text encoders, tokenizers and adapters.
+
+pub mod tokenizer;

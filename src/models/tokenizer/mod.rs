@@ -1,0 +1,14 @@
+//! Text to token ids, exactly as transformers does it.
+//!
+//! The ids of special tokens come from the vocabulary; which tokens are special comes from the files beside it.
+
+mod clip;
+mod files;
+mod sentencepiece;
+mod t5;
+
+pub use clip::{CLIP_LENGTH, ClipTokenizer, PadToken};
+pub use t5::T5Tokenizer;
+
+#[cfg(test)]
+mod tests;
