@@ -185,8 +185,30 @@ pub fn multiply(out: &mut MatrixMut<'_>, accumulate: bool, scale: f32, a: Matrix
         if !accumulate {
             out.fill(0.0);
         }
-        return;
+    } else if out.rows == 1 {
+        multiply_row(out, accumulate, scale, a, b);
+    } else {
+        multiply_rows(out, accumulate, scale, a, b);
     }
+}
+
+/// A product of one row, as one of two equal rows: the GEMM crate has a path of its own for vectors, which
+/// would give a row other bits than the same row has among others.
+fn multiply_row(out: &mut MatrixMut<'_>, accumulate: bool, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
+    const WIDTH: usize = 256;
+    let twice = Matrix { rows: 2, row_stride: 0, ..a };
+    let mut scratch = [0.0f32; 2 * WIDTH];
+    for first in (0..out.columns).step_by(WIDTH) {
+        let width = WIDTH.min(out.columns - first);
+        let target = &mut out.row_mut(0)[first..first + width];
+        scratch[..width].copy_from_slice(target);
+        let mut pair = MatrixMut::new(&mut scratch[..2 * width], 2, width);
+        multiply_rows(&mut pair, accumulate, scale, twice, b.columns_in(first..first + width));
+        target.copy_from_slice(&scratch[..width]);
+    }
+}
+
+fn multiply_rows(out: &mut MatrixMut<'_>, accumulate: bool, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
     // SAFETY: the windows lie within their slices and `out` is borrowed exclusively.
     unsafe {
         gemm::gemm(

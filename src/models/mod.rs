@@ -1,3 +1,6 @@
 //! MMDiT, VAE, text encoders, tokenizers and adapters.
 
+pub mod adapter;
+pub mod mmdit;
 pub mod tokenizer;
+pub mod weight_source;
