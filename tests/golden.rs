@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)]
 
 mod recording;
+mod transformer;
 
 mod golden {
     mod adamw;
@@ -16,13 +17,21 @@ mod golden {
     mod case;
     mod checks;
     mod heads;
+    mod lora_grads;
+    mod lora_training;
     mod lowering;
     mod micro_attention;
     mod micro_norms;
+    mod mmdit;
+    mod sampling;
     mod schedules;
 
     /// What runs the cases of one kind.
-    const KINDS: [(&str, case::Check); 5] = [
+    const KINDS: [(&str, case::Check); 9] = [
+        ("mmdit", mmdit::check),
+        ("lora_grads", lora_grads::check),
+        ("lora_training", lora_training::check),
+        ("sampling", sampling::check),
         ("adamw", adamw::check),
         ("adapters_linear", adapters_linear::check),
         ("micro_attention", micro_attention::check),
@@ -40,6 +49,26 @@ mod golden {
                 case.kind()
             );
         }
+    }
+
+    #[test]
+    fn the_transformer_predicts_what_diffusers_predicts() {
+        case::check_every("mmdit", mmdit::check);
+    }
+
+    #[test]
+    fn gradients_of_adapters_and_inputs_are_those_of_torch() {
+        case::check_every("lora_grads", lora_grads::check);
+    }
+
+    #[test]
+    fn training_runs_end_in_the_weights_of_peft() {
+        case::check_every("lora_training", lora_training::check);
+    }
+
+    #[test]
+    fn sampling_follows_diffusers_step_by_step() {
+        case::check_every("sampling", sampling::check);
     }
 
     #[test]
