@@ -2,7 +2,7 @@
 
 use super::case::{Case, device};
 use super::checks::Checks;
-use crate::transformer::{Model, set_parameters, sinks, weights_file};
+use crate::transformer::{Model, record, set_parameters, sinks, weights_file};
 use sargent::autograd::derive::derive;
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::{Persistent, Program};
@@ -49,7 +49,8 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     let state = persistent.step_state(&mut program, samples);
     let noised = flow::noise_latents(&mut program, latents, noise, state)?;
     let tokens = inputs.shape("prompt_embeds")?[1];
-    let (given, prediction) = model.record(&mut program, &adapters, &persistent, noised.noisy, tokens)?;
+    let (given, prediction) =
+        record(&model.config, &mut program, (&adapters, &persistent), noised.noisy, tokens)?;
     let dprediction = flow::velocity_loss(&mut program, prediction, noised.velocity, state)?;
     // The loss sees only the difference of prediction and target.
     let dvelocity = program.activation("d velocity", shape.clone());
