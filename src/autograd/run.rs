@@ -5,7 +5,7 @@ use crate::autograd::plan::Plan;
 use crate::autograd::program::{Home, Program, Work};
 use crate::device::cpu::{Buffer, Cpu, Located, Operands};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Shapes, step_state};
+use crate::kernels::step_state;
 use crate::tensor::TensorId;
 use std::collections::HashMap;
 
@@ -156,11 +156,6 @@ impl Engine {
         let offset = place_of(planned, id)?;
         self.arena.view_mut(offset, values.len()).copy_from_slice(values);
         Ok(())
-    }
-
-    /// The innermost extent of a tensor.
-    pub fn width_of(&self, planned: &Planned, id: TensorId) -> usize {
-        planned.program.shape(id).columns()
     }
 
     /// Reads an output.

@@ -1,10 +1,9 @@
 //! The training run: what a step computes, in which order, and what survives between steps.
 //!
-//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs; [`ahead`]
-//! makes modulation vectors for coming steps; [`memory`] adds up what all of it needs; [`trainer`] runs it. The
-//! room reports steps and leaves checkpoints, images and printing to its caller.
+//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
+//! [`memory`] adds up what all of it needs; [`trainer`] runs it. The room reports steps and leaves images and
+//! printing to its caller.
 
-pub mod ahead;
 pub mod data;
 pub mod memory;
 pub mod optimize;

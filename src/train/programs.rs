@@ -8,8 +8,7 @@ use crate::autograd::run::Planned;
 use crate::dataset::Schedule;
 use crate::device::Limits;
 use crate::error::Result;
-use crate::models::mmdit::{MmditConfig, ModulationInputs, ModulationVectors};
-use crate::train::ahead::ModulationAhead;
+use crate::models::mmdit::{ModulationInputs, ModulationVectors, record_modulation};
 use crate::train::recipe::Recipe;
 use crate::train::step::{self, StepInputs, StepModel, StepShape};
 use crate::train::optimize;
@@ -60,9 +59,9 @@ impl Programs {
             let (program, inputs) = step::record(model, &shape, policy)?;
             steps.insert(shape, (planned(program), inputs));
         }
-        let (config, adapters): (&MmditConfig, _) = (model.config, model.adapters);
-        let (program, inputs, vectors) =
-            ModulationAhead::record(config, adapters, model.persistent, modulation_rows)?;
+        let StepModel { config, adapters, persistent, .. } = *model;
+        let mut program = Program::new();
+        let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, modulation_rows)?;
         let optimize = optimize::record(model.persistent, recipe.adamw, recipe.average.is_some())?;
         Ok(Self {
             steps,

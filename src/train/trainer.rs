@@ -8,8 +8,8 @@ use crate::device::cpu::Cpu;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state;
+use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
-use crate::train::ahead::{Conditioning, ModulationAhead};
 use crate::train::data::TrainingData;
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
@@ -113,8 +113,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// The engine, for validation and checkpoints between steps.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     /// Steps done.

@@ -34,12 +34,21 @@ pub enum LoraInit {
 }
 
 /// All adapters of a model.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Adapters {
     /// The pairs; a pair's place is its index in dropout masks and initial weights.
     pub pairs: Vec<LoraPair>,
     /// Probability of dropping an element of a layer's input on its way to A, while training.
     pub dropout: f32,
+    /// The flat buffer that they are read from: the parameters or their moving average.
+    pub source: Flat,
+}
+
+impl Default for Adapters {
+    /// None.
+    fn default() -> Self {
+        Self { pairs: Vec::new(), dropout: 0.0, source: Flat::Parameters }
+    }
 }
 
 impl LoraPair {
@@ -69,7 +78,12 @@ impl Adapters {
     pub fn new(modules: Vec<Module>, rank: usize, alpha: f64, dropout: f32) -> Self {
         let scale = alpha / rank as f64;
         let pair = |module| LoraPair { prefix: String::new(), module, rank, scale };
-        Self { pairs: modules.into_iter().map(pair).collect(), dropout }
+        Self { pairs: modules.into_iter().map(pair).collect(), dropout, source: Flat::Parameters }
+    }
+
+    /// The same adapters as they are outside training: without dropout, read from `source`.
+    pub fn for_inference(&self, source: Flat) -> Self {
+        Self { dropout: 0.0, source, ..self.clone() }
     }
 
     /// The persistent region with all parameters.
@@ -116,7 +130,7 @@ impl Adapters {
             if module.weight != weight || !inside {
                 continue;
             }
-            let mut tensor = |name: &str| persistent.tensor(program, name, Flat::Parameters);
+            let mut tensor = |name: &str| persistent.tensor(program, name, self.source);
             let (Some(a), Some(b)) = (tensor(&pair.a_name()), tensor(&pair.b_name())) else { continue };
             adapted.push(Adapted {
                 columns: module.rows.start - rows.start..module.rows.end - rows.start,

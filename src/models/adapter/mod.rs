@@ -2,6 +2,7 @@
 //!
 //! An adapter lowers to what the linear op knows ([`crate::ops::linear::Lowered`]); models never see its kind.
 
+pub mod load;
 pub mod lora;
 pub mod modules;
 pub mod targets;

@@ -3,6 +3,7 @@
 //! Two programs: [`modulation`] turns timestep and pooled prompt into every block's modulation vectors, for as
 //! many rows as wanted; [`transformer`] takes those vectors as inputs and predicts the velocity.
 
+pub mod ahead;
 pub mod config;
 pub mod modulation;
 pub mod positions;
@@ -11,6 +12,7 @@ pub mod transformer;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{Conditioning, ModulationAhead};
 pub use config::MmditConfig;
 pub use modulation::{ModulationInputs, ModulationVectors, record_modulation};
 pub use transformer::{TransformerInputs, record_transformer};

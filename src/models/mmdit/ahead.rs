@@ -1,11 +1,10 @@
-//! Modulation vectors for the coming steps, made in one run of their program.
+//! Modulation vectors for the coming steps, of training or of sampling, made in one run of their program.
 
-use crate::autograd::Program;
 use crate::autograd::run::Planned;
-use crate::autograd::{Engine, Persistent};
+use crate::autograd::Engine;
 use crate::error::Result;
-use crate::models::adapter::Adapters;
-use crate::models::mmdit::{MmditConfig, ModulationInputs, ModulationVectors, record_modulation};
+use crate::kernels::Shapes;
+use crate::models::mmdit::{ModulationInputs, ModulationVectors};
 use std::collections::VecDeque;
 
 /// What one sample's modulation vectors are made from.
@@ -31,18 +30,6 @@ pub struct ModulationAhead {
 }
 
 impl ModulationAhead {
-    /// Records the program of `rows` rows.
-    pub fn record(
-        config: &MmditConfig,
-        adapters: &Adapters,
-        persistent: &Persistent,
-        rows: usize,
-    ) -> Result<(Program, ModulationInputs, ModulationVectors)> {
-        let mut program = Program::new();
-        let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, rows)?;
-        Ok((program, inputs, vectors))
-    }
-
     /// Vectors from a planned program of `rows` rows.
     pub fn new(planned: Planned, inputs: ModulationInputs, vectors: ModulationVectors, rows: usize) -> Self {
         Self { planned, inputs, vectors, rows, ready: VecDeque::new() }
@@ -56,7 +43,7 @@ impl ModulationAhead {
     /// Makes the vectors of `coming` samples, in the order in which they will be taken.
     pub fn fill(&mut self, engine: &mut Engine, coming: &[Conditioning]) -> Result<()> {
         for part in coming.chunks(self.rows) {
-            let width = engine.width_of(&self.planned, self.inputs.pooled);
+            let width = self.planned.program.shape(self.inputs.pooled).columns();
             let mut timesteps = vec![0.0; self.rows];
             let mut pooled = vec![0.0; self.rows * width];
             for (row, sample) in part.iter().enumerate() {
