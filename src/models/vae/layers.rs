@@ -148,7 +148,7 @@ impl<'a> Recorder<'a> {
     fn norm(&mut self, name: &str, x: TensorId, silu: bool) -> Result<Norm> {
         let channels = self.channels(x);
         let weight = format!("{name}.weight");
-        if channels % self.groups != 0 {
+        if !channels.is_multiple_of(self.groups) {
             let cause = format!("{channels} channels do not fall into {} groups", self.groups);
             return Err(Error::tensor(self.weights.path(), &weight, cause)
                 .hint("the VAE's norm_num_groups does not fit its weights"));
