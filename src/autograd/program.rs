@@ -144,8 +144,8 @@ impl Program {
 
     /// The tensor of a resident weight; asking again gives the same one.
     pub fn weight(&mut self, name: &str, shape: &Shape) -> TensorId {
-        let known = self.tensors.iter().position(|tensor| tensor.home == Home::Weight(name.to_owned()));
-        match known {
+        let is_it = |tensor: &Tensor| matches!(&tensor.home, Home::Weight(known) if known == name);
+        match self.tensors.iter().position(is_it) {
             Some(index) => TensorId(index as u32),
             None => self.add(name, shape.clone(), DType::F32, Home::Weight(name.to_owned())),
         }

@@ -5,7 +5,7 @@ use crate::autograd::plan::Plan;
 use crate::autograd::program::{Home, Program, Work};
 use crate::device::cpu::{Buffer, Cpu, Located, Operands};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, step_state};
+use crate::kernels::step_state;
 use crate::tensor::TensorId;
 use std::collections::HashMap;
 
@@ -16,6 +16,29 @@ pub struct Planned {
     pub program: Program,
     /// Where everything lies.
     pub plan: Plan,
+    /// For every node, the updates whose base must be copied to the result's place first.
+    copies: Vec<Vec<(TensorId, TensorId)>>,
+}
+
+impl Planned {
+    /// `program` under `plan`.
+    pub fn new(program: Program, plan: Plan) -> Self {
+        let copies = program.nodes.iter().map(|node| copies(&node.work, &program, &plan)).collect();
+        Self { program, plan, copies }
+    }
+}
+
+/// The updates of a node whose result does not share its base's place.
+fn copies(work: &Work, program: &Program, plan: &Plan) -> Vec<(TensorId, TensorId)> {
+    let Work::Launch(kernel) = work else { return Vec::new() };
+    let place = |id: TensorId| (&program.tensors[id.index()].home, plan.offsets[id.index()]);
+    let in_arena = |id: TensorId| program.in_arena(id);
+    let apart = |from: TensorId, to: TensorId| match (in_arena(from), in_arena(to)) {
+        (true, true) => place(from).1 != place(to).1,
+        _ => place(from).0 != place(to).0,
+    };
+    let bases = kernel.updates().into_iter().filter_map(|update| Some((update.from?, update.to)));
+    bases.filter(|&(from, to)| apart(from, to)).collect()
 }
 
 /// Gives weights to a device: resident ones by name, streamed ones when a program asks.
@@ -44,7 +67,7 @@ impl Engine {
     /// Plans `program` for this engine's device.
     pub fn plan(&self, program: Program) -> Planned {
         let plan = crate::autograd::plan::plan(&program, &self.cpu.limits());
-        Planned { program, plan }
+        Planned::new(program, plan)
     }
 
     /// Makes the arena at least as large as a plan needs.
@@ -150,14 +173,15 @@ impl Engine {
     pub fn run_streamed(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()> {
         assert!(planned.plan.bytes <= self.arena.bytes(), "the arena was reserved for this plan");
         let located = self.locate(planned)?;
-        for (node, &(scratch, bytes)) in planned.program.nodes.iter().zip(&planned.plan.workspaces) {
+        let nodes = planned.program.nodes.iter().zip(&planned.copies);
+        for ((node, copies), &(scratch, bytes)) in nodes.zip(&planned.plan.workspaces) {
+            copies.iter().for_each(|&(from, to)| copy(&located[from.index()], &located[to.index()]));
             match &node.work {
                 Work::WeightArrival { weight, to } => {
                     let elements = planned.program.tensors[to.index()].shape.elements();
                     source.read(weight, self.arena.view_mut(place_of(planned, *to)?, elements))?;
                 }
                 Work::Launch(kernel) => {
-                    copy_bases(kernel, &located);
                     let workspace = (self.arena.base().wrapping_add(scratch).cast(), bytes / size_of::<f32>());
                     // SAFETY: `located` points into this engine's buffers by the plan, which keeps what a
                     // kernel writes apart from what else it touches.
@@ -207,15 +231,9 @@ fn place_of(planned: &Planned, id: TensorId) -> Result<usize> {
     })
 }
 
-/// Copies the base of every update that does not share its base's place.
-fn copy_bases(kernel: &Kernel, located: &[Located]) {
-    for update in kernel.updates() {
-        let Some(from) = update.from else { continue };
-        let (from, to) = (&located[from.index()], &located[update.to.index()]);
-        if from.base != to.base {
-            let bytes = to.shape.elements() * size_of::<f32>();
-            // SAFETY: both lie in live buffers by the plan, and do not overlap: the places differ.
-            unsafe { std::ptr::copy_nonoverlapping(from.base, to.base, bytes) };
-        }
-    }
+/// Copies a base to its update's place.
+fn copy(from: &Located, to: &Located) {
+    let bytes = to.shape.elements() * size_of::<f32>();
+    // SAFETY: both lie in live buffers by the plan, and do not overlap: they live at the same time.
+    unsafe { std::ptr::copy_nonoverlapping(from.base, to.base, bytes) };
 }

@@ -12,17 +12,17 @@ use rayon::prelude::*;
 /// Elements that one part covers.
 const ELEMENTS_A_PART: usize = 1 << 14;
 
-/// What stays fixed for a run.
+/// What stays fixed for a run. In f64, because `1 - beta2` of an f32 0.999 would be off by one part in 10^5.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWSettings {
     /// Decay of the first moment.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment after bias correction.
-    pub epsilon: f32,
+    pub epsilon: f64,
     /// Decoupled weight decay.
-    pub weight_decay: f32,
+    pub weight_decay: f64,
 }
 
 /// One step. Gradients are multiplied by the clip factor as they are read.
@@ -93,15 +93,16 @@ fn step(
     header: &StepHeader,
     settings: &AdamWSettings,
 ) {
-    let AdamWSettings { beta1, beta2, epsilon, weight_decay } = *settings;
-    let kept = 1.0 - header.learning_rate * weight_decay;
+    let (beta2, epsilon) = (settings.beta2 as f32, settings.epsilon as f32);
+    let (fresh1, fresh2) = ((1.0 - settings.beta1) as f32, (1.0 - settings.beta2) as f32);
+    let kept = (1.0 - f64::from(header.learning_rate) * settings.weight_decay) as f32;
     let rate = header.learning_rate / header.bias_correction1;
     let root_correction = header.bias_correction2.sqrt();
     let states = moment1.iter_mut().zip(moment2.iter_mut());
     for ((p, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(states) {
         let g = g * header.clip_factor;
-        *m += (1.0 - beta1) * (g - *m);
-        *v = beta2 * *v + (1.0 - beta2) * g * g;
+        *m += fresh1 * (g - *m);
+        *v = beta2 * *v + fresh2 * g * g;
         *p = *p * kept - rate * *m / (v.sqrt() / root_correction + epsilon);
     }
 }

@@ -186,14 +186,59 @@ impl<'a> MatrixMut<'a> {
 }
 
 /// `out = scale * a b`, or with `accumulate` `out += scale * a b`.
+///
+/// A row has the same bits whatever is computed with it. The GEMM crate alone does not promise that: it has
+/// other paths for products below [`SMALL`] elements and for single rows, and cuts long sums in other places
+/// where both sides are short; so those products are brought to the common path.
 pub fn multiply(out: &mut MatrixMut<'_>, accumulate: bool, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!((out.rows, out.columns, a.columns), (a.rows, b.columns, b.rows), "a matrix product");
     if a.columns == 0 {
         if !accumulate {
             out.fill(0.0);
         }
-        return;
+    } else if out.columns > 1 && (out.rows == 1 || out.rows * out.columns <= SMALL) {
+        (0..out.rows).for_each(|row| multiply_row(out, row, accumulate, scale, a, b));
+    } else if out.columns <= SHORT && a.columns > LONG_SUM && out.rows > SHORT {
+        for first in (0..out.rows).step_by(SHORT) {
+            let rows = first..(first + SHORT).min(out.rows);
+            multiply(&mut out.rows_in(rows.clone()), accumulate, scale, a.rows_in(rows), b);
+        }
+    } else {
+        multiply_rows(out, accumulate, scale, a, b);
     }
+}
+
+/// Elements of a result up to which the GEMM crate takes another path.
+const SMALL: usize = 256;
+/// Extent of a result up to which it cuts sums in fixed places.
+const SHORT: usize = 64;
+/// Length of a sum up to which it is not cut.
+const LONG_SUM: usize = 512;
+
+/// One row of a product, computed as one of several equal rows that together are not small.
+fn multiply_row(
+    out: &mut MatrixMut<'_>,
+    row: usize,
+    accumulate: bool,
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    let mut scratch = [0.0f32; 2 * SMALL];
+    let a = a.rows_in(row..row + 1);
+    for first in (0..out.columns).step_by(SMALL) {
+        let columns = first..(first + SMALL).min(out.columns);
+        let target = &mut out.row_mut(row)[columns.clone()];
+        let copies = SMALL / target.len() + 1;
+        scratch[..target.len()].copy_from_slice(target);
+        let mut rows = MatrixMut::new(&mut scratch[..copies * target.len()], copies, target.len());
+        let a = Matrix { rows: copies, row_stride: 0, ..a };
+        multiply_rows(&mut rows, accumulate, scale, a, b.columns_in(columns));
+        target.copy_from_slice(&scratch[..target.len()]);
+    }
+}
+
+fn multiply_rows(out: &mut MatrixMut<'_>, accumulate: bool, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
     // SAFETY: the windows lie within their slices and `out` is borrowed exclusively.
     unsafe {
         gemm::gemm(
@@ -253,7 +298,8 @@ mod tests {
     /// steps at once equal those made for one, and the number of threads changes nothing.
     #[test]
     fn a_row_has_the_same_bits_whatever_is_computed_with_it() {
-        for (n, k) in [(128, 128), (768, 128), (384, 256), (512, 1000), (128, 16), (2432, 2432), (7, 3)] {
+        let shapes = [(128, 128), (768, 128), (384, 256), (512, 1000), (128, 16), (2432, 2432), (7, 3), (16, 2000)];
+        for (n, k) in shapes {
             let (m, b) = (67, normals(2, n * k));
             let a = normals(1, m * k);
             let product = |rows: Range<usize>| {

@@ -122,7 +122,7 @@ kernels! {
     activation::ActivateGradient,
     /// a + b.
     add::Add,
-    /// Adds the cropped position table.
+    /// Adds positions to tokens.
     positions::AddPositions,
     /// Latents to patches.
     patchify::Patchify,

@@ -1,4 +1,4 @@
-//! Adds the centre crop of the position table to the patches.
+//! Adds every token's position to it.
 
 use crate::device::cpu;
 use crate::error::Result;
@@ -6,50 +6,35 @@ use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect};
 use crate::kernels::parallel;
 use crate::tensor::TensorId;
 
-/// x `[b, height * width, columns]` becomes x + table crop.
+/// x `[b, tokens, columns]` becomes x + positions.
 #[derive(Debug, Clone)]
 pub struct AddPositions {
-    /// `[1, size * size, columns]`, row-major over a square of `size` patches a side.
-    pub table: TensorId,
-    /// Patches a side of the table.
-    pub size: usize,
-    /// Patches down.
-    pub height: usize,
-    /// Patches across.
-    pub width: usize,
+    /// `[tokens, columns]`, the same for every sample.
+    pub positions: TensorId,
     /// x, before and after.
     pub x: Update,
 }
 
-impl AddPositions {
-    /// Row of the table for token `token`: the crop is centred, rounding up and left.
-    fn table_row(&self, token: usize) -> usize {
-        let (top, left) = ((self.size - self.height) / 2, (self.size - self.width) / 2);
-        (top + token / self.width) * self.size + left + token % self.width
-    }
-}
-
 impl Contract for AddPositions {
     fn operands(&mut self) -> Vec<Operand<'_>> {
-        vec![Operand::Read(&mut self.table), Operand::Update(&mut self.x)]
+        vec![Operand::Read(&mut self.positions), Operand::Update(&mut self.x)]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
-        let (table, x) = (shapes.shape(self.table), shapes.shape(self.x.to));
-        let fits = self.height.max(self.width) <= self.size && table.rows() == self.size * self.size;
-        let agrees = x.dims().len() == 3 && x.dims()[1] == self.height * self.width;
-        expect("AddPositions", fits && agrees && table.columns() == x.columns(), || {
-            format!("{} x {} patches {x} do not fit the position table {table}", self.height, self.width)
+        let (positions, x) = (shapes.shape(self.positions), shapes.shape(self.x.to));
+        let agrees = x.dims().len() == 3 && x.dims()[1..] == *positions.dims();
+        expect("AddPositions", self.x.accumulates() && agrees, || {
+            format!("x has shape {x}, the positions {positions}")
         })
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
-        let (table, columns) = (operands.read(self.table), operands.shape(self.x.to).columns());
+        let (positions, shape) = (operands.read(self.positions), operands.shape(self.positions));
+        let (tokens, columns) = (shape.rows(), shape.columns());
         parallel::over_rows(operands.write(self.x.to), columns, |first, rows| {
             for (row, x) in (first..).zip(rows.chunks_exact_mut(columns)) {
-                let position = self.table_row(row % (self.height * self.width));
-                let positions = &table[position * columns..][..columns];
-                x.iter_mut().zip(positions).for_each(|(x, p)| *x += p);
+                let position = &positions[row % tokens * columns..][..columns];
+                x.iter_mut().zip(position).for_each(|(x, p)| *x += p);
             }
         });
         Ok(())

@@ -1,8 +1,7 @@
 //! MMDiT, VAE, text encoders, tokenizers and adapters.
 
+pub mod adapter;
+pub mod mmdit;
 pub mod tokenizer;
 pub mod vae;
-
-mod weight_source;
-
-pub use weight_source::ModelWeights;
+pub mod weight_source;

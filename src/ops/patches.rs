@@ -23,17 +23,10 @@ pub fn unpatchify(program: &mut Program, name: &str, patches: TensorId, shape: [
     Ok(latents)
 }
 
-/// x plus the centre crop of a position table of `size` patches a side.
-pub fn add_positions(
-    program: &mut Program,
-    name: &str,
-    x: TensorId,
-    table: (TensorId, usize),
-    (height, width): (usize, usize),
-) -> Result<TensorId> {
+/// x plus every token's position, `[tokens, columns]`.
+pub fn add_positions(program: &mut Program, name: &str, x: TensorId, positions: TensorId) -> Result<TensorId> {
     let to = like(program, name, x);
-    let x = Update { from: Some(x), to };
-    program.launch(AddPositions { table: table.0, size: table.1, height, width, x })?;
+    program.launch(AddPositions { positions, x: Update { from: Some(x), to } })?;
     Ok(to)
 }
 

@@ -1,1 +1,18 @@
-//! The training run: steps, checkpoints, resume.
+//! The training run: what a step computes, in which order, and what survives between steps.
+//!
+//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
+//! [`memory`] adds up what all of it needs; [`trainer`] runs it. The room reports steps and leaves images and
+//! printing to its caller.
+
+pub mod data;
+pub mod memory;
+pub mod optimize;
+pub mod programs;
+pub mod recipe;
+pub mod step;
+pub mod trainer;
+
+pub use data::TrainingData;
+pub use memory::MemoryPlan;
+pub use recipe::Recipe;
+pub use trainer::{StepReport, Trainer};

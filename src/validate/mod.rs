@@ -1,1 +1,5 @@
-//! Validation images while a run goes on.
+//! Pictures from prompts, while a run goes on and outside of one.
+
+mod draw;
+
+pub use draw::{Drawing, Picture, PictureModel, Prompt, Shape};

@@ -117,6 +117,16 @@ impl Weight {
         Ok(())
     }
 
+    /// The same elements as a matrix of their innermost rows, so that those can be read one stretch at a time.
+    ///
+    /// For weights made of one tensor whose leading extents are 1, such as a table stored as [1, n, columns].
+    pub fn as_matrix(&self) -> Self {
+        let mut matrix = self.clone();
+        matrix.shape = [self.shape.rows(), self.shape.columns()].into();
+        matrix.rows.iter_mut().for_each(|source| source.rows = 0..self.shape.rows());
+        matrix
+    }
+
     /// The shape in the files, that is before `layout` is applied.
     pub fn stored_shape(&self) -> Shape {
         match (self.layout, self.shape.dims()) {

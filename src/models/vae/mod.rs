@@ -19,7 +19,7 @@ use crate::autograd::{Engine, Home, Persistent, Program, plan};
 use crate::device::Limits;
 use crate::device::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::models::ModelWeights;
+use crate::models::weight_source::ModelWeights;
 use crate::tensor::TensorId;
 use crate::weights::{VaeConstants, WeightMap};
 use layers::Recorder;

@@ -1,0 +1,12 @@
+//! Adapters: which linear layers they change, and what they are made of.
+//!
+//! An adapter lowers to what the linear op knows ([`crate::ops::linear::Lowered`]); models never see its kind.
+
+pub mod load;
+pub mod lora;
+pub mod modules;
+pub mod targets;
+
+pub use lora::{Adapters, LoraPair};
+pub use modules::{Module, modules};
+pub use targets::{Targets, select};

@@ -1,0 +1,94 @@
+//! What training reads: latents and embeddings of every sample, from the cache.
+
+use crate::cache::{LatentKey, Latents, Store, TextEmbeddings, TextKey};
+use crate::error::{Error, ErrorKind, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+
+/// Bytes of entries of one kind that stay in memory; the rest is read again when it is needed.
+const KEPT_BYTES: usize = 128 << 20;
+
+/// The cache keys of one sample.
+#[derive(Debug, Clone)]
+pub struct SampleKeys {
+    /// Its latents.
+    pub latents: LatentKey,
+    /// Its captions, one key a variant.
+    pub captions: Vec<TextKey>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct TrainingData<'a> {
+    store: &'a Store,
+    samples: Vec<SampleKeys>,
+    empty_caption: TextKey,
+    latents: RefCell<Kept<usize, Latents>>,
+    texts: RefCell<Kept<String, TextEmbeddings>>,
+}
+
+/// Entries that were read lately; none is dropped before all are, which suits an epoch's order.
+#[derive(Debug)]
+struct Kept<K, E> {
+    entries: HashMap<K, Rc<E>>,
+    bytes: usize,
+}
+
+impl<K: Hash + Eq, E> Kept<K, E> {
+    fn new() -> Self {
+        Self { entries: HashMap::new(), bytes: 0 }
+    }
+
+    fn keep(&mut self, key: K, entry: Rc<E>, bytes: usize) {
+        if self.bytes + bytes > KEPT_BYTES {
+            self.entries.clear();
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.entries.insert(key, entry);
+    }
+}
+
+impl<'a> TrainingData<'a> {
+    /// Data of `samples`, all of which `store` holds.
+    pub fn new(store: &'a Store, samples: Vec<SampleKeys>, empty_caption: TextKey) -> Self {
+        let (latents, texts) = (RefCell::new(Kept::new()), RefCell::new(Kept::new()));
+        Self { store, samples, empty_caption, latents, texts }
+    }
+
+    /// Number of caption variants of `sample`.
+    pub fn variants(&self, sample: usize) -> usize {
+        self.samples[sample].captions.len()
+    }
+
+    /// The latent distribution of `sample`.
+    pub fn latents(&self, sample: usize) -> Result<Rc<Latents>> {
+        if let Some(known) = self.latents.borrow().entries.get(&sample) {
+            return Ok(known.clone());
+        }
+        let found = self.store.latents.get(&self.samples[sample].latents).ok_or_else(gone)?;
+        let bytes = 8 * found.mean.len();
+        let found = Rc::new(found);
+        self.latents.borrow_mut().keep(sample, found.clone(), bytes);
+        Ok(found)
+    }
+
+    /// The embeddings of a caption variant of `sample`, or of the empty caption.
+    pub fn text(&self, sample: usize, variant: Option<usize>) -> Result<Rc<TextEmbeddings>> {
+        let key = variant.map_or(&self.empty_caption, |variant| &self.samples[sample].captions[variant]);
+        if let Some(known) = self.texts.borrow().entries.get(&key.text) {
+            return Ok(known.clone());
+        }
+        let found = Rc::new(self.store.texts.get(key).ok_or_else(gone)?);
+        let bytes = 4 * found.prompt_embeds.len();
+        self.texts.borrow_mut().keep(key.text.clone(), found.clone(), bytes);
+        Ok(found)
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Files, "cache", "an entry that was there before training is gone or damaged")
+        .hint("leave the cache folders alone while training; starting again makes the entry anew")
+}

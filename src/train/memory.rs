@@ -1,0 +1,103 @@
+//! What a run keeps in device memory, by purpose, before any of it is there.
+
+use crate::autograd::recompute::Recompute;
+use crate::autograd::{Persistent, persistent::Flat};
+use crate::device::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::train::programs::Programs;
+use crate::train::recipe::Recipe;
+use crate::train::step::{StepModel, StepShape};
+use std::collections::BTreeSet;
+
+/// Bytes by purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The recompute policy that it holds for.
+    pub recompute: Recompute,
+    /// Frozen weights of transformer and modulation.
+    pub weights: usize,
+    /// Adapters.
+    pub adapters: usize,
+    /// The flat gradient buffer.
+    pub gradients: usize,
+    /// Optimizer states.
+    pub optimizer: usize,
+    /// The moving average.
+    pub average: usize,
+    /// The step state.
+    pub step_state: usize,
+    /// The most that activations and their gradients take at one time.
+    pub activations: usize,
+    /// The most that one kernel's scratch takes.
+    pub workspace: usize,
+    /// The arena: activations, gradients and scratch, placed.
+    pub arena: usize,
+}
+
+impl MemoryPlan {
+    /// Adds up what `programs` need; `weight_bytes` is the size of one weight element on the device.
+    pub fn of(programs: &Programs, persistent: &Persistent, recompute: Recompute, weight_bytes: usize) -> Self {
+        let flat = persistent.flat_bytes();
+        let has = |which: Flat| if persistent.start(which).is_some() { flat } else { 0 };
+        let most = |part: fn(&crate::autograd::Plan) -> usize| {
+            programs.all().map(|planned| part(&planned.plan)).max().unwrap_or(0)
+        };
+        let flats = [Flat::Parameters, Flat::Gradients, Flat::Moment1, Flat::Moment2, Flat::Average];
+        Self {
+            recompute,
+            weights: programs.weight_elements() * weight_bytes,
+            adapters: has(Flat::Parameters),
+            gradients: has(Flat::Gradients),
+            optimizer: has(Flat::Moment1) + has(Flat::Moment2),
+            average: has(Flat::Average),
+            step_state: persistent.bytes() - flats.into_iter().map(has).sum::<usize>(),
+            activations: most(|plan| plan.tensor_peak),
+            workspace: most(|plan| plan.workspace_peak),
+            arena: programs.arena_bytes(),
+        }
+    }
+
+    /// Bytes of the persistent region.
+    pub fn persistent(&self) -> usize {
+        self.adapters + self.gradients + self.optimizer + self.average + self.step_state
+    }
+
+    /// Everything while training.
+    pub fn total(&self) -> usize {
+        self.weights + self.persistent() + self.arena
+    }
+}
+
+/// Records all programs under `policy`, or under the fastest policy that fits where it is none.
+///
+/// # Errors
+/// No policy fits; the message says what the leanest would need.
+pub fn fit(
+    recipe: &Recipe,
+    model: &StepModel<'_>,
+    shapes: &BTreeSet<StepShape>,
+    modulation_rows: usize,
+    policy: Option<Recompute>,
+    (limits, weight_bytes): (&Limits, usize),
+) -> Result<(Programs, MemoryPlan)> {
+    // `full` needs no less than `lean` and computes more, so nobody is given it unasked.
+    let candidates = [Recompute::Store, Recompute::Selective, Recompute::Lean];
+    let candidates = policy.map_or(candidates.to_vec(), |policy| vec![policy]);
+    let mut smallest = usize::MAX;
+    for candidate in candidates {
+        let programs = Programs::record(recipe, model, shapes, modulation_rows, candidate, limits)?;
+        let memory = MemoryPlan::of(&programs, model.persistent, candidate, weight_bytes);
+        if memory.total() as u64 <= limits.memory {
+            return Ok((programs, memory));
+        }
+        smallest = smallest.min(memory.total());
+    }
+    let gibibytes = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    let cause = format!(
+        "training needs {:.2} GiB of the {:.2} GiB that there are",
+        gibibytes(smallest as u64),
+        gibibytes(limits.memory)
+    );
+    Err(Error::new(ErrorKind::Device, "memory", cause)
+        .hint("lower train_batch_size, resolution or lora_rank, or set recompute=lean"))
+}

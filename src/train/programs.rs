@@ -1,0 +1,95 @@
+//! Every program of a run, recorded and planned before a weight is read.
+
+use crate::autograd::Plan;
+use crate::autograd::plan::plan;
+use crate::autograd::program::{Home, Program};
+use crate::autograd::recompute::Recompute;
+use crate::autograd::run::Planned;
+use crate::dataset::Schedule;
+use crate::device::Limits;
+use crate::error::Result;
+use crate::models::mmdit::{ModulationInputs, ModulationVectors, record_modulation};
+use crate::train::recipe::Recipe;
+use crate::train::step::{self, StepInputs, StepModel, StepShape};
+use crate::train::optimize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Programs {
+    /// Step programs by shape.
+    pub steps: BTreeMap<StepShape, (Planned, StepInputs)>,
+    /// The modulation program.
+    pub modulation: (Planned, ModulationInputs, ModulationVectors),
+    /// Rows of the modulation program.
+    pub modulation_rows: usize,
+    /// The optimizer program.
+    pub optimize: Planned,
+}
+
+/// The shapes that a schedule's batches take: full ones and each bucket's short one.
+pub fn shapes(schedule: &Schedule, batch_size: usize, text_tokens: usize) -> BTreeSet<StepShape> {
+    let mut shapes = BTreeSet::new();
+    for count in schedule.bucket_counts() {
+        let (width, height) = (count.bucket.width, count.bucket.height);
+        let full = (count.batches > 1).then_some(batch_size);
+        for batch in full.into_iter().chain([count.last_batch]) {
+            shapes.insert(StepShape { batch, width, height, text_tokens });
+        }
+    }
+    shapes
+}
+
+impl Programs {
+    /// Records and plans everything for a device with `limits`.
+    pub fn record(
+        recipe: &Recipe,
+        model: &StepModel<'_>,
+        shapes: &BTreeSet<StepShape>,
+        modulation_rows: usize,
+        policy: Recompute,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let planned = |program: Program| {
+            let plan: Plan = plan(&program, limits);
+            Planned::new(program, plan)
+        };
+        let mut steps = BTreeMap::new();
+        for &shape in shapes {
+            let (program, inputs) = step::record(model, &shape, policy)?;
+            steps.insert(shape, (planned(program), inputs));
+        }
+        let StepModel { config, adapters, persistent, .. } = *model;
+        let mut program = Program::new();
+        let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, modulation_rows)?;
+        let optimize = optimize::record(model.persistent, recipe.adamw, recipe.average.is_some())?;
+        Ok(Self {
+            steps,
+            modulation: (planned(program), inputs, vectors),
+            modulation_rows,
+            optimize: planned(optimize),
+        })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        let steps = self.steps.values().map(|(planned, _)| planned);
+        steps.chain([&self.modulation.0, &self.optimize])
+    }
+
+    /// Bytes of the arena that serves all of them.
+    pub fn arena_bytes(&self) -> usize {
+        self.all().map(|planned| planned.plan.bytes).max().unwrap_or(0)
+    }
+
+    /// The resident weights that they use, each once, in elements.
+    pub fn weight_elements(&self) -> usize {
+        let mut weights = BTreeMap::new();
+        for tensor in self.all().flat_map(|planned| &planned.program.tensors) {
+            if let Home::Weight(name) = &tensor.home {
+                weights.insert(name, tensor.shape.elements());
+            }
+        }
+        weights.values().sum()
+    }
+}

@@ -1,0 +1,146 @@
+//! What is trained and how: the part of the settings that the numbers depend on, in the types of the rooms that
+//! use it.
+
+use crate::autograd::Persistent;
+use crate::diffusion::density::{Density, LossWeighting, SigmaDraw};
+use crate::diffusion::sigmas::auto_shift;
+use crate::error::Result;
+use crate::kernels::adamw::AdamWSettings;
+use crate::models::adapter::lora::LoraInit;
+use crate::models::adapter::{Adapters, Targets, select};
+use crate::models::mmdit::MmditConfig;
+use crate::optimizer::schedule::{LearningRate, ScheduleKind};
+use crate::settings::{self, LoraPreset, LoraTargets, LrScheduler, RunSettings, SigmaDensity};
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The adapters.
+    pub adapters: Adapters,
+    /// How A starts.
+    pub init: LoraInit,
+    /// Distribution of noise levels before the shift.
+    pub density: Density,
+    /// The shift; none: by the number of image tokens.
+    pub shift: Option<f64>,
+    /// Weight of a sample's loss by its noise level.
+    pub loss_weighting: LossWeighting,
+    /// Probability that a sample is trained with the empty caption.
+    pub caption_dropout: f64,
+    /// Learning rate by step.
+    pub learning_rate: LearningRate,
+    /// Betas, epsilon, decay.
+    pub adamw: AdamWSettings,
+    /// Norm that gradients are clipped to; 0 leaves them alone.
+    pub max_grad_norm: f64,
+    /// The moving average, if there is one.
+    pub average: Option<Average>,
+    /// Steps whose modulation vectors are made at once.
+    pub modulation_steps: usize,
+}
+
+/// The exponential moving average of the adapters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Average {
+    /// Highest decay.
+    pub decay: f64,
+    /// Steps before it begins.
+    pub update_after: u64,
+}
+
+impl Recipe {
+    /// The recipe of a run of `total_steps`.
+    ///
+    /// # Errors
+    /// Target layers that the model lacks, a schedule that cannot be followed.
+    pub fn new(settings: &RunSettings, config: &MmditConfig, total_steps: u64) -> Result<Self> {
+        let modules = select(config, &targets(&settings.lora_targets))?;
+        let learning_rate = LearningRate {
+            kind: schedule_kind(settings.lr_scheduler),
+            base: settings.learning_rate,
+            warmup: settings.lr_warmup_steps,
+            total: total_steps,
+            end: settings.lr_end,
+            power: settings.lr_power,
+            cycles: settings.lr_num_cycles as f64,
+        };
+        learning_rate.check()?;
+        Ok(Self {
+            seed: settings.seed,
+            adapters: Adapters::new(
+                modules,
+                settings.lora_rank,
+                settings.lora_alpha,
+                settings.lora_dropout as f32,
+            ),
+            init: match settings.lora_init_type {
+                settings::LoraInit::Default => LoraInit::Uniform,
+                settings::LoraInit::Gaussian => LoraInit::Gaussian,
+            },
+            density: match settings.sigma_density {
+                SigmaDensity::LogitNormal => {
+                    Density::LogitNormal { mean: settings.logit_mean, std: settings.logit_std }
+                }
+                SigmaDensity::Mode => Density::Mode { scale: settings.mode_scale },
+                SigmaDensity::Uniform => Density::Uniform,
+            },
+            shift: (!settings.flow_schedule_auto_shift).then_some(settings.flow_schedule_shift),
+            loss_weighting: match settings.loss_weighting {
+                settings::LossWeighting::None => LossWeighting::None,
+                settings::LossWeighting::SigmaSqrt => LossWeighting::SigmaSqrt,
+                settings::LossWeighting::Cosmap => LossWeighting::Cosmap,
+            },
+            caption_dropout: settings.caption_dropout_probability,
+            learning_rate,
+            adamw: AdamWSettings {
+                beta1: settings.adam_beta1,
+                beta2: settings.adam_beta2,
+                epsilon: settings.adam_epsilon,
+                weight_decay: settings.adam_weight_decay,
+            },
+            max_grad_norm: settings.max_grad_norm,
+            average: settings.use_ema.then_some(Average {
+                decay: settings.ema_decay,
+                update_after: settings.ema_update_after_step,
+            }),
+            modulation_steps: settings.modulation_steps.max(1),
+        })
+    }
+
+    /// The persistent region of this run, for batches of at most `samples`.
+    pub fn persistent(&self, samples: usize) -> Persistent {
+        let mut persistent = Persistent::new(samples).with_states(self.average.is_some());
+        self.adapters.declare(&mut persistent);
+        persistent
+    }
+
+    /// The noise level of a sample whose picture has `image_tokens`.
+    pub fn sigma(&self, step: u64, sample: usize, image_tokens: usize) -> f64 {
+        let shift = self.shift.unwrap_or_else(|| auto_shift(image_tokens));
+        SigmaDraw { density: self.density, shift }.draw(self.seed, step as u32, sample as u32)
+    }
+}
+
+fn targets(targets: &LoraTargets) -> Targets {
+    match targets {
+        LoraTargets::Preset(LoraPreset::Simpletuner) => Targets::SimpleTuner,
+        LoraTargets::Preset(LoraPreset::Diffusers) => Targets::Diffusers,
+        LoraTargets::Preset(LoraPreset::AllLinear) => Targets::AllLinear,
+        LoraTargets::Modules(names) => Targets::Named(names.clone()),
+    }
+}
+
+fn schedule_kind(scheduler: LrScheduler) -> ScheduleKind {
+    match scheduler {
+        LrScheduler::Constant => ScheduleKind::Constant,
+        LrScheduler::ConstantWithWarmup => ScheduleKind::ConstantWithWarmup,
+        LrScheduler::Linear => ScheduleKind::Linear,
+        LrScheduler::Cosine => ScheduleKind::Cosine,
+        LrScheduler::CosineWithRestarts => ScheduleKind::CosineWithRestarts,
+        LrScheduler::Polynomial => ScheduleKind::Polynomial,
+        LrScheduler::Sine => ScheduleKind::Sine,
+        LrScheduler::CosineWave => ScheduleKind::CosineWave,
+    }
+}

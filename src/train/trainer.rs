@@ -1,0 +1,297 @@
+//! Runs the steps.
+
+use crate::autograd::persistent::Flat;
+use crate::autograd::run::WeightSource;
+use crate::autograd::{Engine, Persistent};
+use crate::dataset::{Batch, Schedule, caption_dropped, caption_variant};
+use crate::device::cpu::Cpu;
+use crate::diffusion::sigmas::timestep;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::step_state;
+use crate::models::mmdit::{Conditioning, ModulationAhead};
+use crate::optimizer::ema::decay_at;
+use crate::train::data::TrainingData;
+use crate::train::programs::Programs;
+use crate::train::recipe::Recipe;
+use crate::train::step::StepShape;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// A run in progress.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    recipe: &'a Recipe,
+    schedule: &'a Schedule,
+    data: &'a TrainingData<'a>,
+    positions: HashMap<(usize, usize), Vec<f32>>,
+    text_tokens: usize,
+    engine: Engine,
+    programs: Programs,
+    ahead: ModulationAhead,
+    /// Steps done.
+    step: u64,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Optimizer steps done, this one included.
+    pub step: u64,
+    /// Epoch of the step, from 0.
+    pub epoch: u64,
+    /// Mean loss over its samples.
+    pub loss: f64,
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// Its samples.
+    pub samples: usize,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// What a trainer needs that does not change.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainerParts<'a> {
+    /// What is trained and how.
+    pub recipe: &'a Recipe,
+    /// Which samples a step sees.
+    pub schedule: &'a Schedule,
+    /// Latents and embeddings.
+    pub data: &'a TrainingData<'a>,
+    /// Layout of what outlives a step.
+    pub persistent: &'a Persistent,
+    /// Text tokens of every sample.
+    pub text_tokens: usize,
+}
+
+/// The programs that make the parts of one batch.
+struct MicroBatch {
+    shape: StepShape,
+    batch: Batch,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer at step 0 with fresh adapters.
+    ///
+    /// `positions` are the patches' positions by picture width and height.
+    pub fn new(
+        parts: TrainerParts<'a>,
+        programs: Programs,
+        weights: &dyn WeightSource,
+        positions: HashMap<(usize, usize), Vec<f32>>,
+        cpu: Cpu,
+    ) -> Result<Self> {
+        let TrainerParts { recipe, schedule, data, persistent, text_tokens } = parts;
+        let mut engine = Engine::new(cpu, programs.arena_bytes(), persistent.clone());
+        for planned in programs.all() {
+            engine.load_weights(&planned.program, weights)?;
+        }
+        let (planned, inputs, vectors) = programs.modulation.clone();
+        let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
+        let mut trainer =
+            Self { recipe, schedule, data, positions, text_tokens, engine, programs, ahead, step: 0 };
+        trainer.initialise();
+        Ok(trainer)
+    }
+
+    /// Writes the initial adapters: A drawn, B zero. The moving average starts as their copy.
+    fn initialise(&mut self) {
+        for (index, pair) in self.recipe.adapters.pairs.iter().enumerate() {
+            let values = self.recipe.adapters.initial_a(index, self.recipe.init, self.recipe.seed);
+            let layout = self.engine.layout().parameters();
+            let offset = layout.iter().find(|parameter| parameter.name == pair.a_name()).map(|p| p.offset);
+            if let (Some(offset), Some(flat)) = (offset, self.engine.flat_mut(Flat::Parameters)) {
+                flat[offset..][..values.len()].copy_from_slice(&values);
+            }
+        }
+        let start = self.engine.flat(Flat::Parameters).map(<[f32]>::to_vec);
+        if let (Some(start), Some(average)) = (start, self.engine.flat_mut(Flat::Average)) {
+            average.copy_from_slice(&start);
+        }
+    }
+
+    /// The engine, for validation and checkpoints between steps.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// What a checkpoint must hold to continue bit for bit: flat buffers by name.
+    pub fn state(&self) -> Vec<(&'static str, &[f32])> {
+        let named = [
+            ("parameters", Flat::Parameters),
+            ("moment1", Flat::Moment1),
+            ("moment2", Flat::Moment2),
+            ("average", Flat::Average),
+        ];
+        named.into_iter().filter_map(|(name, flat)| Some((name, self.engine.flat(flat)?))).collect()
+    }
+
+    /// Continues after `step` steps from the flat buffers of a checkpoint.
+    ///
+    /// # Errors
+    /// A buffer that is missing or has another length.
+    pub fn restore(&mut self, step: u64, state: &std::collections::BTreeMap<String, Vec<f32>>) -> Result<()> {
+        let wanted: Vec<&'static str> = self.state().into_iter().map(|(name, _)| name).collect();
+        for name in wanted {
+            let flat = match name {
+                "parameters" => Flat::Parameters,
+                "moment1" => Flat::Moment1,
+                "moment2" => Flat::Moment2,
+                _ => Flat::Average,
+            };
+            let target = self.engine.flat_mut(flat);
+            match (state.get(name), target) {
+                (Some(values), Some(target)) if values.len() == target.len() => target.copy_from_slice(values),
+                _ => {
+                    let cause = format!("the checkpoint's `{name}` does not fit this run");
+                    return Err(Error::new(ErrorKind::Training, "resume_from_checkpoint", cause));
+                }
+            }
+        }
+        self.step = step;
+        Ok(())
+    }
+
+    /// Does one optimizer step.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite, with the step and the samples.
+    pub fn advance(&mut self) -> Result<StepReport> {
+        let start = Instant::now();
+        let micro_batches = self.micro_batches(self.step);
+        let samples: usize = micro_batches.iter().map(|micro| micro.batch.samples.len()).sum();
+        if self.ahead.is_empty() {
+            self.make_modulation_vectors()?;
+        }
+        let learning_rate = self.prepare_step_state(samples);
+        if let Some(gradients) = self.engine.flat_mut(Flat::Gradients) {
+            gradients.fill(0.0);
+        }
+        let mut loss = 0.0;
+        for micro in &micro_batches {
+            loss += self.run_micro_batch(micro)?;
+        }
+        self.engine.run(&self.programs.optimize)?;
+        let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)).gradient_norm);
+        self.step += 1;
+        if !gradient_norm.is_finite() {
+            return Err(self.not_finite("gradient", &micro_batches[0].batch));
+        }
+        Ok(StepReport {
+            step: self.step,
+            epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
+            loss: loss / samples as f64,
+            learning_rate,
+            gradient_norm,
+            samples,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn micro_batches(&self, step: u64) -> Vec<MicroBatch> {
+        let batches = self.schedule.micro_batches(step as usize).into_iter();
+        let with_shape = batches.map(|batch| {
+            let (width, height) = (batch.bucket.width, batch.bucket.height);
+            let shape =
+                StepShape { batch: batch.samples.len(), width, height, text_tokens: self.text_tokens };
+            MicroBatch { shape, batch }
+        });
+        with_shape.collect()
+    }
+
+    /// Makes the vectors of this step and the next ones, as many as the recipe says.
+    fn make_modulation_vectors(&mut self) -> Result<()> {
+        let end = (self.step + self.recipe.modulation_steps as u64).min(self.schedule.total_steps() as u64);
+        let mut coming = Vec::new();
+        for step in self.step..end.max(self.step + 1) {
+            for micro in self.micro_batches(step) {
+                for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
+                    let sigma = self.recipe.sigma(step, ordinal, micro.shape.image_tokens());
+                    let text = self.data.text(sample, self.caption(step, ordinal, sample))?;
+                    coming.push(Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() });
+                }
+            }
+        }
+        self.ahead.fill(&mut self.engine, &coming)
+    }
+
+    /// The caption variant of a sample in a step; none where it is dropped.
+    fn caption(&self, step: u64, ordinal: usize, sample: usize) -> Option<usize> {
+        let (seed, step) = (self.recipe.seed, step as usize);
+        let kept = !caption_dropped(seed, step, ordinal, self.recipe.caption_dropout);
+        kept.then(|| caption_variant(seed, step, ordinal, self.data.variants(sample)))
+    }
+
+    /// Writes what all micro-batches of the step share; returns the learning rate.
+    fn prepare_step_state(&mut self, samples: usize) -> f64 {
+        let recipe = self.recipe;
+        let (done, learning_rate) = (self.step, recipe.learning_rate.at(self.step));
+        let correction = |beta: f64| (1.0 - beta.powi(done as i32 + 1)) as f32;
+        let header = step_state::header_mut(self.engine.step_state_mut(0));
+        header.seed = [recipe.seed as u32, (recipe.seed >> 32) as u32];
+        header.step = done as u32;
+        header.learning_rate = learning_rate as f32;
+        header.bias_correction1 = correction(recipe.adamw.beta1);
+        header.bias_correction2 = correction(recipe.adamw.beta2);
+        header.sample_weight = 1.0 / samples as f32;
+        header.max_gradient_norm = recipe.max_grad_norm as f32;
+        let average = recipe.average;
+        header.ema_decay =
+            average.map_or(0.0, |average| decay_at(done + 1, average.decay, average.update_after) as f32);
+        learning_rate
+    }
+
+    /// Adds one micro-batch's gradients and returns the sum of its samples' losses.
+    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<f64> {
+        let (batch, samples) = (&micro.batch, micro.batch.samples.len());
+        let vectors = self.ahead.take(samples);
+        let state = self.engine.step_state_mut(samples);
+        step_state::header_mut(state).first_sample = batch.first_ordinal as u32;
+        for (sample, ordinal) in step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..) {
+            let sigma = self.recipe.sigma(self.step, ordinal, micro.shape.image_tokens());
+            sample.sigma = sigma as f32;
+            sample.loss_weight = self.recipe.loss_weighting.weight(sigma) as f32;
+        }
+        self.write_inputs(micro, &vectors)?;
+        let Some((planned, _)) = self.programs.steps.get(&micro.shape) else {
+            return Err(Error::new(ErrorKind::Training, "step", format!("no program for {:?}", micro.shape)));
+        };
+        self.engine.run(planned)?;
+        let losses = step_state::samples(self.engine.step_state(samples)).iter().map(|s| f64::from(s.loss));
+        let loss = losses.sum::<f64>();
+        if loss.is_finite() { Ok(loss) } else { Err(self.not_finite("loss", batch)) }
+    }
+
+    /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
+    fn write_inputs(&mut self, micro: &MicroBatch, vectors: &[Vec<f32>]) -> Result<()> {
+        let Some((planned, inputs)) = self.programs.steps.get(&micro.shape) else { return Ok(()) };
+        let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
+        for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
+            let latents = self.data.latents(sample)?;
+            mean.extend_from_slice(&latents.mean);
+            logvar.extend_from_slice(&latents.logvar);
+            let text = self.data.text(sample, self.caption(self.step, ordinal, sample))?;
+            prompt_embeds.extend_from_slice(&text.prompt_embeds);
+        }
+        let positions = &self.positions[&(micro.shape.width, micro.shape.height)];
+        let engine = &mut self.engine;
+        engine.write(planned, inputs.mean, &mean)?;
+        engine.write(planned, inputs.logvar, &logvar)?;
+        engine.write(planned, inputs.prompt_embeds, &prompt_embeds)?;
+        engine.write(planned, inputs.positions, positions)?;
+        inputs.modulation.all().zip(vectors).try_for_each(|(id, values)| engine.write(planned, id, values))
+    }
+
+    fn not_finite(&self, what: &str, batch: &Batch) -> Error {
+        let cause = format!("the {what} is not a finite number (samples {:?})", batch.samples);
+        Error::new(ErrorKind::Training, format!("step {}", self.step + 1), cause)
+            .hint("lower learning_rate or max_grad_norm, and look at the pictures named")
+    }
+}

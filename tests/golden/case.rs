@@ -1,0 +1,191 @@
+//! Case folders: where they are and what is in them.
+
+use super::checks::Checks;
+use sargent::device::{self, Choice, cpu::Cpu};
+use sargent::error::{Error, ErrorKind, Result};
+use sargent::weights::TensorFile;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Compares one case with what this program computes.
+pub type Check = fn(&Case, &mut Checks) -> Result<()>;
+
+/// One case folder.
+pub struct Case {
+    /// The folder's name.
+    pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
+    about: Value,
+}
+
+/// A safetensors file of a case.
+pub struct Tensors(TensorFile);
+
+/// All cases of the set, sorted by name.
+///
+/// # Panics
+/// If the folder is missing or empty, or a folder in it is not a case.
+pub fn all() -> Vec<Case> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/golden");
+    let root = std::env::var_os("SARGENT_GOLDEN").map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let entries =
+        std::fs::read_dir(&root).unwrap_or_else(|e| panic!("golden cases at {}: {e}", root.display()));
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    assert!(!folders.is_empty(), "there is no golden case at {}", root.display());
+    folders.iter().map(|folder| Case::open(folder).unwrap_or_else(|e| panic!("{e}"))).collect()
+}
+
+/// Runs `check` on every case of `kind` and fails with all that is beyond its limit.
+pub fn check_every(kind: &str, check: Check) {
+    let mut failures = Vec::new();
+    for case in all().iter().filter(|case| case.kind() == kind) {
+        let mut checks = Checks::default();
+        if let Err(error) = check(case, &mut checks) {
+            checks.fail("the case cannot be run", &error.to_string());
+        }
+        println!("{}: {}", case.name, checks.summary());
+        failures.extend(checks.failures().map(|failure| format!("{}: {failure}", case.name)));
+    }
+    assert!(failures.is_empty(), "{} checks failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The device in `SARGENT_DEVICE`.
+pub fn device() -> Result<Cpu> {
+    let name = std::env::var("SARGENT_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    Ok(device::choose(name.parse::<Choice>()?)?.0)
+}
+
+impl Case {
+    fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("case.json");
+        let text = std::fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+        let about = serde_json::from_slice(&text)
+            .map_err(|e| Error::new(ErrorKind::Files, path.display().to_string(), e.to_string()))?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, folder: folder.to_owned(), about })
+    }
+
+    /// Which formulas the case is about.
+    pub fn kind(&self) -> &str {
+        self.about["kind"].as_str().unwrap_or("none")
+    }
+
+    /// A file of the case.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The tensors of `name`, without its suffix.
+    pub fn tensors(&self, name: &str) -> Result<Tensors> {
+        Ok(Tensors(TensorFile::open(&self.path(&format!("{name}.safetensors")))?))
+    }
+
+    /// What `case.json` says at the end of `keys`.
+    pub fn value(&self, keys: &[&str]) -> Result<&Value> {
+        self.find(keys).ok_or_else(|| self.lacks(keys))
+    }
+
+    /// What `case.json` says at the end of `keys`, if anything.
+    pub fn find(&self, keys: &[&str]) -> Option<&Value> {
+        keys.iter().try_fold(&self.about, |value, key| value.get(key))
+    }
+
+    /// A number of `case.json`.
+    pub fn number(&self, keys: &[&str]) -> Result<f64> {
+        self.value(keys)?.as_f64().ok_or_else(|| self.lacks(keys))
+    }
+
+    /// A count of `case.json`.
+    pub fn count(&self, keys: &[&str]) -> Result<usize> {
+        self.value(keys)?.as_u64().map(|n| n as usize).ok_or_else(|| self.lacks(keys))
+    }
+
+    /// A list of `case.json`.
+    pub fn list(&self, keys: &[&str]) -> Result<&[Value]> {
+        self.value(keys)?.as_array().map(Vec::as_slice).ok_or_else(|| self.lacks(keys))
+    }
+
+    /// A list of numbers of `case.json`.
+    pub fn numbers(&self, keys: &[&str]) -> Result<Vec<f64>> {
+        self.list(keys)?.iter().map(|value| value.as_f64().ok_or_else(|| self.lacks(keys))).collect()
+    }
+
+    /// A list of strings of `case.json`.
+    pub fn strings(&self, keys: &[&str]) -> Result<Vec<String>> {
+        let string = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.lacks(keys));
+        self.list(keys)?.iter().map(string).collect()
+    }
+
+    /// The names in an object of `case.json`.
+    pub fn names(&self, keys: &[&str]) -> Result<Vec<&str>> {
+        let object = self.value(keys)?.as_object().ok_or_else(|| self.lacks(keys))?;
+        Ok(object.keys().map(String::as_str).collect())
+    }
+
+    /// The limit that the case recommends for what is at the end of `keys` in its tolerances.
+    pub fn tolerance(&self, keys: &[&str]) -> Result<f64> {
+        self.recommended(keys).ok_or_else(|| self.lacks(keys))
+    }
+
+    /// [`Case::tolerance`], or `limit` where the case recommends none.
+    pub fn tolerance_or(&self, keys: &[&str], limit: f64) -> f64 {
+        self.recommended(keys).unwrap_or(limit)
+    }
+
+    fn recommended(&self, keys: &[&str]) -> Option<f64> {
+        let entry = keys.iter().try_fold(&self.about["tolerances"], |value, key| value.get(key))?;
+        let recommended = ["recommended_rel_l2", "recommended_rel", "recommended_max_abs"];
+        recommended.iter().find_map(|key| entry.get(key)?.as_f64())
+    }
+
+    /// The tensors that must be zero, of the tolerances at the end of `keys`.
+    pub fn exact_zeros(&self, keys: &[&str]) -> Vec<String> {
+        let entry = keys.iter().try_fold(&self.about["tolerances"], |value, key| value.get(key));
+        let names = entry.and_then(|entry| entry.get("exactly_zero_tensors")?.as_array());
+        names.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+    }
+
+    fn lacks(&self, keys: &[&str]) -> Error {
+        let place = self.path("case.json").display().to_string();
+        Error::new(ErrorKind::Files, place, format!("there is no usable `{}`", keys.join(".")))
+    }
+}
+
+impl Tensors {
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.names()
+    }
+
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// Its extents.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.0.view(name)?.shape.to_vec())
+    }
+
+    /// Its elements, as f32 whatever they are stored as.
+    pub fn f32(&self, name: &str) -> Result<Vec<f32>> {
+        self.0.read_f32(name)
+    }
+
+    /// The elements of a tensor of f64.
+    pub fn f64(&self, name: &str) -> Result<Vec<f64>> {
+        let view = self.0.view(name)?;
+        if view.dtype != sargent::tensor::DType::F64 {
+            return Err(Error::tensor(self.0.path(), name, format!("{} instead of f64", view.dtype)));
+        }
+        Ok(view.bytes.as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
+    }
+
+    /// The elements of a tensor of integers.
+    pub fn i64(&self, name: &str) -> Result<Vec<i64>> {
+        self.0.read_i64(name)
+    }
+}
