@@ -60,9 +60,12 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod channels;
+pub mod conv2d;
 pub mod flow;
 pub mod gated_residual;
 pub mod gradient_norm;
+pub mod group_norm;
 pub mod layer_norm;
 pub mod linear;
 pub mod low_rank;
@@ -127,6 +130,16 @@ kernels! {
     patchify::Unpatchify,
     /// Sinusoidal features of the timestep.
     timestep_features::TimestepFeatures,
+    /// Planes of channels to pixels of channels.
+    channels::ChannelsLast,
+    /// Pixels of channels to planes of channels, some of them.
+    channels::ChannelsFirst,
+    /// Mean and reciprocal deviation of every group of channels.
+    group_norm::GroupStatistics,
+    /// GroupNorm by known statistics.
+    group_norm::GroupNorm,
+    /// Convolution of channels-last pictures, with the norm and the enlargement in front of it.
+    conv2d::Conv2d,
     /// A draw from the latent distribution, scaled.
     flow::SampleLatents,
     /// Flow-matching noise.

@@ -3,4 +3,5 @@
 pub mod adapter;
 pub mod mmdit;
 pub mod tokenizer;
+pub mod vae;
 pub mod weight_source;
