@@ -13,8 +13,8 @@ pub mod step_state;
 
 pub use contract::{Contract, Cost, Operand, Shapes, Update};
 
-use crate::device::cpu;
 use crate::device::Limits;
+use crate::device::cpu;
 use crate::error::Result;
 use crate::tensor::TensorId;
 
@@ -61,14 +61,18 @@ pub mod adamw;
 pub mod add;
 pub mod attention;
 pub mod flow;
+pub mod gated_multiply;
 pub mod gated_residual;
+pub mod gather_rows;
 pub mod gradient_norm;
 pub mod layer_norm;
+pub mod layer_norm_affine;
 pub mod linear;
 pub mod low_rank;
 pub mod patchify;
 pub mod positions;
 pub mod qk_norm;
+pub mod rms_norm;
 pub mod timestep_features;
 pub mod velocity_loss;
 
@@ -119,6 +123,14 @@ kernels! {
     activation::ActivateGradient,
     /// a + b.
     add::Add,
+    /// a * b.
+    gated_multiply::GatedMultiply,
+    /// LayerNorm with gain and bias.
+    layer_norm_affine::LayerNormAffine,
+    /// RMSNorm of whole rows.
+    rms_norm::RmsNorm,
+    /// One row of each sample.
+    gather_rows::GatherRows,
     /// Adds the cropped position table.
     positions::AddPositions,
     /// Latents to patches.
