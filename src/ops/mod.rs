@@ -8,6 +8,7 @@ pub mod linear;
 pub mod modulation;
 pub mod patches;
 pub mod qk_norm;
+pub mod text;
 
 use crate::autograd::Derivation;
 use crate::error::{Error, ErrorKind, Result};
