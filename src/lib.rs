@@ -16,6 +16,7 @@ pub mod optimizer;
 pub mod prepare;
 pub mod random;
 pub mod report;
+pub mod run;
 pub mod settings;
 pub mod tensor;
 pub mod train;

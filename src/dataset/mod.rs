@@ -37,6 +37,10 @@ pub struct Source {
     pub passes: usize,
     /// The side of the square bucket in pixels; the other buckets have about the same area.
     pub resolution: usize,
+    /// Whether there is the square bucket only.
+    pub only_square: bool,
+    /// Pictures whose shorter side has fewer pixels are left out.
+    pub minimum_side: u32,
 }
 
 /// What [`Dataset::open`] needs to know.
@@ -86,7 +90,10 @@ impl Dataset {
         if source.passes == 0 {
             return Err(Error::setting("repeats", format!("source `{}` is never shown", source.id)));
         }
-        let buckets = buckets_at(source.resolution)?;
+        let mut buckets = buckets_at(source.resolution)?;
+        if source.only_square {
+            buckets.truncate(1);
+        }
         check_side(&buckets[0], source, options.max_side, None)?;
         let found = scan::pictures(&source.folder)?;
         self.notes.extend(found.notes);
@@ -96,7 +103,13 @@ impl Dataset {
             .map(|path| Sample::read(path, source, &buckets, options.check_pixels))
             .collect();
         let (good, broken): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
-        let good: Vec<Sample> = good.into_iter().filter_map(Result::ok).collect();
+        let good = good.into_iter().filter_map(Result::ok);
+        let (good, small): (Vec<Sample>, Vec<Sample>) =
+            good.partition(|sample| sample.size.0.min(sample.size.1) >= source.minimum_side);
+        if !small.is_empty() {
+            let (id, count, side) = (&source.id, small.len(), source.minimum_side);
+            self.notes.push(format!("`{id}`: {count} pictures with a side below {side} pixels are left out"));
+        }
         let broken: Vec<Error> = broken.into_iter().filter_map(Result::err).collect();
         refuse_broken(source, good.len(), &broken, options.skip_broken_images)?;
         for sample in &good {

@@ -2,11 +2,11 @@
 
 use crate::device::cpu;
 use crate::error::Result;
-use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
+use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect};
 use crate::kernels::parallel;
 use crate::tensor::TensorId;
 
-/// a becomes a + b, any shape.
+/// a becomes a + b, any shape; b may count its rows another way (`[b, h * w, c]` beside `[b, h, w, c]`).
 #[derive(Debug, Clone)]
 pub struct Add {
     /// a, before and after.
@@ -22,7 +22,9 @@ impl Contract for Add {
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         expect("Add", self.a.accumulates(), || "there is nothing to add to".to_owned())?;
-        expect_shape("Add", "b", shapes.shape(self.a.to), shapes.shape(self.b))
+        let (a, b) = (shapes.shape(self.a.to), shapes.shape(self.b));
+        let alike = (a.rows(), a.columns()) == (b.rows(), b.columns());
+        expect("Add", alike, || format!("b has shape {b}, expected {a}"))
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {

@@ -30,6 +30,13 @@ impl<'a> Matrix<'a> {
         Self { base: slice.as_ptr(), rows, columns, row_stride: columns, column_stride: 1, slice: PhantomData }
     }
 
+    /// Rows of `columns` elements that start `row_stride` apart, and overlap where that is less than their length.
+    pub fn overlapping(slice: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        let needed = rows.checked_sub(1).map_or(0, |last| last * row_stride + columns);
+        assert!(needed <= slice.len(), "{rows} rows of {columns}, {row_stride} apart, in {}", slice.len());
+        Self { base: slice.as_ptr(), rows, columns, row_stride, column_stride: 1, slice: PhantomData }
+    }
+
     /// Its number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -13,8 +13,8 @@ pub mod step_state;
 
 pub use contract::{Contract, Cost, Operand, Shapes, Update};
 
-use crate::device::cpu;
 use crate::device::Limits;
+use crate::device::cpu;
 use crate::error::Result;
 use crate::tensor::TensorId;
 
@@ -60,15 +60,22 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod channels;
+pub mod conv2d;
 pub mod flow;
+pub mod gated_multiply;
 pub mod gated_residual;
+pub mod gather_rows;
 pub mod gradient_norm;
+pub mod group_norm;
 pub mod layer_norm;
+pub mod layer_norm_affine;
 pub mod linear;
 pub mod low_rank;
 pub mod patchify;
 pub mod positions;
 pub mod qk_norm;
+pub mod rms_norm;
 pub mod timestep_features;
 pub mod velocity_loss;
 
@@ -120,6 +127,15 @@ kernels! {
     /// a + b.
     add::Add,
     /// Adds positions to tokens.
+    /// a * b.
+    gated_multiply::GatedMultiply,
+    /// LayerNorm with gain and bias.
+    layer_norm_affine::LayerNormAffine,
+    /// RMSNorm of whole rows.
+    rms_norm::RmsNorm,
+    /// One row of each sample.
+    gather_rows::GatherRows,
+    /// Adds the cropped position table.
     positions::AddPositions,
     /// Latents to patches.
     patchify::Patchify,
@@ -127,6 +143,16 @@ kernels! {
     patchify::Unpatchify,
     /// Sinusoidal features of the timestep.
     timestep_features::TimestepFeatures,
+    /// Planes of channels to pixels of channels.
+    channels::ChannelsLast,
+    /// Pixels of channels to planes of channels, some of them.
+    channels::ChannelsFirst,
+    /// Mean and reciprocal deviation of every group of channels.
+    group_norm::GroupStatistics,
+    /// GroupNorm by known statistics.
+    group_norm::GroupNorm,
+    /// Convolution of channels-last pictures, with the norm and the enlargement in front of it.
+    conv2d::Conv2d,
     /// A draw from the latent distribution, scaled.
     flow::SampleLatents,
     /// Flow-matching noise.

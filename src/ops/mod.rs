@@ -2,11 +2,13 @@
 
 pub mod activation;
 pub mod attention;
+pub mod convolution;
 pub mod flow;
 pub mod linear;
 pub mod modulation;
 pub mod patches;
 pub mod qk_norm;
+pub mod text;
 
 use crate::autograd::Derivation;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,1 +1,153 @@
-//! Runs the encoders over the dataset and fills the cache.
+//! Runs the encoders over the dataset and the prompts and fills the cache; whatever is there already is left alone.
+//!
+//! Encoders are opened only if something is missing, and are gone when this returns.
+
+use crate::cache::{self, LatentKey, Store, TextKey};
+use crate::dataset::{Dataset, Sample};
+use crate::error::Result;
+use crate::models::mmdit::config::LATENT_PIXEL;
+use crate::models::text::TextEncoders;
+use crate::models::vae::Vae;
+use crate::weights::ModelFiles;
+
+/// Captions that go through the text encoders together, so that streamed weights are read once for all of them.
+const CAPTIONS_A_BATCH: usize = 16;
+
+/// What has to be in the cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The pictures and their captions.
+    pub dataset: &'a Dataset,
+    /// Every prompt that will be drawn, the negative one among them.
+    pub prompts: &'a [String],
+    /// Length in tokens of the T5 part.
+    pub t5_length: usize,
+    /// Rows of a picture that the VAE handles at a time; 0: as many as suit it.
+    pub vae_band_rows: usize,
+}
+
+/// The keys under which everything lies.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Latents of every sample.
+    pub latents: Vec<LatentKey>,
+    /// Captions of every sample, one key a variant.
+    pub captions: Vec<Vec<TextKey>>,
+    /// The prompts, in order.
+    pub prompts: Vec<TextKey>,
+    /// The empty caption.
+    pub empty_caption: TextKey,
+    /// Pictures that were encoded now.
+    pub new_latents: usize,
+    /// Texts that were encoded now.
+    pub new_texts: usize,
+}
+
+/// What is being encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Pictures to latents.
+    Pictures,
+    /// Captions and prompts to embeddings.
+    Texts,
+}
+
+/// Fills `store`; `progress` hears the stage, how much of it is done and how much there is.
+///
+/// # Errors
+/// A missing encoder, a picture that changed since it was scanned, a disk that cannot be written.
+pub fn fill(
+    store: &Store,
+    model: &ModelFiles,
+    work: &Work<'_>,
+    progress: &mut dyn FnMut(Stage, usize, usize),
+) -> Result<Prepared> {
+    let vae_hash = model.vae_fingerprint()?;
+    let latents: Vec<LatentKey> =
+        work.dataset.samples.iter().map(|sample| latent_key(sample, &vae_hash)).collect();
+    let new_latents = encode_pictures(store, model, work, &latents, progress)?;
+
+    let mut encoders = TextEncoders::open(model)?;
+    let encoders_hash = encoders.fingerprint()?;
+    let key = |text: &str| TextKey {
+        text: text.to_owned(),
+        encoders_hash: encoders_hash.clone(),
+        t5_length: work.t5_length,
+    };
+    let captions: Vec<Vec<TextKey>> = work
+        .dataset
+        .samples
+        .iter()
+        .map(|sample| sample.captions.iter().map(|caption| key(caption)).collect())
+        .collect();
+    let prompts: Vec<TextKey> = work.prompts.iter().map(|prompt| key(prompt)).collect();
+    let empty_caption = key("");
+    let all = captions.iter().flatten().chain(&prompts).chain([&empty_caption]);
+    let mut missing: Vec<&TextKey> = all.filter(|key| !store.texts.contains(key)).collect();
+    missing.sort_by(|a, b| a.text.cmp(&b.text));
+    missing.dedup();
+    let new_texts = missing.len();
+    encode_texts(store, &mut encoders, &missing, work.t5_length, progress)?;
+    Ok(Prepared { latents, captions, prompts, empty_caption, new_latents, new_texts })
+}
+
+fn latent_key(sample: &Sample, vae_hash: &str) -> LatentKey {
+    let crop = &sample.crop;
+    LatentKey {
+        content_hash: sample.content_hash.clone(),
+        crop: [crop.x, crop.y, crop.width, crop.height],
+        bucket: [sample.bucket.width, sample.bucket.height],
+        vae_hash: vae_hash.to_owned(),
+    }
+}
+
+fn encode_pictures(
+    store: &Store,
+    model: &ModelFiles,
+    work: &Work<'_>,
+    keys: &[LatentKey],
+    progress: &mut dyn FnMut(Stage, usize, usize),
+) -> Result<usize> {
+    let samples = work.dataset.samples.iter().zip(keys);
+    let missing: Vec<_> = samples.filter(|(_, key)| !store.latents.contains(key)).collect();
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(work.vae_band_rows);
+    for (done, (sample, key)) in missing.iter().enumerate() {
+        progress(Stage::Pictures, done, missing.len());
+        let pixels = sample.load_pixels()?;
+        let encoded = vae.encode(&pixels.data, pixels.width, pixels.height)?;
+        let (height, width) = (pixels.height / LATENT_PIXEL, pixels.width / LATENT_PIXEL);
+        let shape = [encoded.mean.len() / (height * width), height, width];
+        let entry = cache::Latents { shape, mean: encoded.mean, logvar: encoded.logvar };
+        store.latents.put(key, &entry)?;
+    }
+    progress(Stage::Pictures, missing.len(), missing.len());
+    Ok(missing.len())
+}
+
+fn encode_texts(
+    store: &Store,
+    encoders: &mut TextEncoders,
+    missing: &[&TextKey],
+    t5_length: usize,
+    progress: &mut dyn FnMut(Stage, usize, usize),
+) -> Result<()> {
+    for (batch, keys) in missing.chunks(CAPTIONS_A_BATCH).enumerate() {
+        progress(Stage::Texts, batch * CAPTIONS_A_BATCH, missing.len());
+        let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
+        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&texts, t5_length)?) {
+            let entry = cache::TextEmbeddings {
+                shape: [encoded.tokens, encoded.width],
+                prompt_embeds: encoded.prompt_embeds,
+                pooled: encoded.pooled,
+            };
+            store.texts.put(key, &entry)?;
+        }
+    }
+    if !missing.is_empty() {
+        progress(Stage::Texts, missing.len(), missing.len());
+    }
+    Ok(())
+}

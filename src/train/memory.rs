@@ -30,13 +30,26 @@ pub struct MemoryPlan {
     pub activations: usize,
     /// The most that one kernel's scratch takes.
     pub workspace: usize,
-    /// The arena: activations, gradients and scratch, placed.
+    /// The part of the arena that drawing validation pictures needs.
+    pub drawing_arena: usize,
+    /// The arena: activations, gradients and scratch, placed; for whichever of training and drawing needs more.
     pub arena: usize,
 }
 
+/// What does not depend on the recompute policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed {
+    /// The device.
+    pub limits: Limits,
+    /// Bytes of one weight element on the device.
+    pub weight_bytes: usize,
+    /// Bytes of the arena that drawing validation pictures needs.
+    pub drawing_arena: usize,
+}
+
 impl MemoryPlan {
-    /// Adds up what `programs` need; `weight_bytes` is the size of one weight element on the device.
-    pub fn of(programs: &Programs, persistent: &Persistent, recompute: Recompute, weight_bytes: usize) -> Self {
+    /// Adds up what `programs` need.
+    pub fn of(programs: &Programs, persistent: &Persistent, recompute: Recompute, fixed: &Fixed) -> Self {
         let flat = persistent.flat_bytes();
         let has = |which: Flat| if persistent.start(which).is_some() { flat } else { 0 };
         let most = |part: fn(&crate::autograd::Plan) -> usize| {
@@ -45,7 +58,7 @@ impl MemoryPlan {
         let flats = [Flat::Parameters, Flat::Gradients, Flat::Moment1, Flat::Moment2, Flat::Average];
         Self {
             recompute,
-            weights: programs.weight_elements() * weight_bytes,
+            weights: programs.weight_elements() * fixed.weight_bytes,
             adapters: has(Flat::Parameters),
             gradients: has(Flat::Gradients),
             optimizer: has(Flat::Moment1) + has(Flat::Moment2),
@@ -53,7 +66,8 @@ impl MemoryPlan {
             step_state: persistent.bytes() - flats.into_iter().map(has).sum::<usize>(),
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
-            arena: programs.arena_bytes(),
+            drawing_arena: fixed.drawing_arena,
+            arena: programs.arena_bytes().max(fixed.drawing_arena),
         }
     }
 
@@ -78,16 +92,16 @@ pub fn fit(
     shapes: &BTreeSet<StepShape>,
     modulation_rows: usize,
     policy: Option<Recompute>,
-    (limits, weight_bytes): (&Limits, usize),
+    fixed: &Fixed,
 ) -> Result<(Programs, MemoryPlan)> {
     // `full` needs no less than `lean` and computes more, so nobody is given it unasked.
     let candidates = [Recompute::Store, Recompute::Selective, Recompute::Lean];
     let candidates = policy.map_or(candidates.to_vec(), |policy| vec![policy]);
     let mut smallest = usize::MAX;
     for candidate in candidates {
-        let programs = Programs::record(recipe, model, shapes, modulation_rows, candidate, limits)?;
-        let memory = MemoryPlan::of(&programs, model.persistent, candidate, weight_bytes);
-        if memory.total() as u64 <= limits.memory {
+        let programs = Programs::record(recipe, model, shapes, modulation_rows, candidate, &fixed.limits)?;
+        let memory = MemoryPlan::of(&programs, model.persistent, candidate, fixed);
+        if memory.total() as u64 <= fixed.limits.memory {
             return Ok((programs, memory));
         }
         smallest = smallest.min(memory.total());
@@ -96,7 +110,7 @@ pub fn fit(
     let cause = format!(
         "training needs {:.2} GiB of the {:.2} GiB that there are",
         gibibytes(smallest as u64),
-        gibibytes(limits.memory)
+        gibibytes(fixed.limits.memory)
     );
     Err(Error::new(ErrorKind::Device, "memory", cause)
         .hint("lower train_batch_size, resolution or lora_rank, or set recompute=lean"))

@@ -64,6 +64,8 @@ pub struct TrainerParts<'a> {
     pub persistent: &'a Persistent,
     /// Text tokens of every sample.
     pub text_tokens: usize,
+    /// Bytes of the arena, which validation shares.
+    pub arena_bytes: usize,
 }
 
 /// The programs that make the parts of one batch.
@@ -83,8 +85,8 @@ impl<'a> Trainer<'a> {
         positions: HashMap<(usize, usize), Vec<f32>>,
         cpu: Cpu,
     ) -> Result<Self> {
-        let TrainerParts { recipe, schedule, data, persistent, text_tokens } = parts;
-        let mut engine = Engine::new(cpu, programs.arena_bytes(), persistent.clone());
+        let TrainerParts { recipe, schedule, data, persistent, text_tokens, arena_bytes } = parts;
+        let mut engine = Engine::new(cpu, arena_bytes, persistent.clone());
         for planned in programs.all() {
             engine.load_weights(&planned.program, weights)?;
         }

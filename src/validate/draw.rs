@@ -22,7 +22,7 @@ use crate::weights::WeightMap;
 use std::collections::BTreeMap;
 
 /// Steps whose modulation vectors are made at once.
-const STEPS_AHEAD: usize = 8;
+pub const STEPS_AHEAD: usize = 8;
 
 /// The model that draws.
 #[derive(Debug, Clone, Copy)]

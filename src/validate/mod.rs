@@ -2,4 +2,4 @@
 
 mod draw;
 
-pub use draw::{Drawing, Picture, PictureModel, Prompt, Shape};
+pub use draw::{Drawing, Picture, PictureModel, Prompt, STEPS_AHEAD, Shape};

@@ -1,0 +1,12 @@
+//! A whole run, wired from the rooms: what `train`, `plan` and `sample` do, without printing.
+//!
+//! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`report`] says
+//! what it would do; [`training`] does it, with [`validation`] images on the way; [`sampling`] draws one picture.
+
+pub mod opening;
+pub mod report;
+pub mod sampling;
+pub mod training;
+pub mod validation;
+
+pub use opening::Opened;

@@ -1,0 +1,236 @@
+//! From settings to everything that a run consists of, checked before a weight is read.
+
+use crate::autograd::plan::plan;
+use crate::autograd::recompute::Recompute;
+use crate::autograd::{Persistent, Program};
+use crate::cache::Store;
+use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
+use crate::device::Limits;
+use crate::error::{Error, Result};
+use crate::models::adapter::Adapters;
+use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
+use crate::models::mmdit::{MmditConfig, record_modulation};
+use crate::models::tokenizer::CLIP_LENGTH;
+use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::train::memory::{self, MemoryPlan};
+use crate::train::programs::{self, Programs};
+use crate::train::recipe::Recipe;
+use crate::train::step::{StepModel, StepShape};
+use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
+use crate::weights::{ModelFiles, Overrides};
+use std::collections::BTreeSet;
+
+/// Everything that a run consists of.
+#[derive(Debug)]
+pub struct Opened {
+    /// The settings.
+    pub settings: RunSettings,
+    /// The data sets.
+    pub backends: DataBackends,
+    /// The model's files.
+    pub model: ModelFiles,
+    /// The transformer's sizes.
+    pub config: MmditConfig,
+    /// Pictures and captions.
+    pub dataset: Dataset,
+    /// Which samples a step sees.
+    pub schedule: Schedule,
+    /// What is trained and how.
+    pub recipe: Recipe,
+    /// Layout of what outlives a step.
+    pub persistent: Persistent,
+}
+
+/// The model files that the settings name.
+pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
+    let overrides = Overrides {
+        vae: settings.vae_path.clone(),
+        clip_l: settings.text_encoder_path.clone(),
+        clip_g: settings.text_encoder_2_path.clone(),
+        t5: settings.text_encoder_3_path.clone(),
+        clip_l_tokenizer: settings.tokenizer_path.clone(),
+        clip_g_tokenizer: settings.tokenizer_2_path.clone(),
+        t5_tokenizer: settings.tokenizer_3_path.clone(),
+    };
+    ModelFiles::open(&settings.pretrained_model_name_or_path, &overrides)
+}
+
+/// Whether pictures of this size can be drawn.
+pub fn check_size(config: &MmditConfig, key: &str, size: Size) -> Result<()> {
+    let (width, height) = (size.width as usize, size.height as usize);
+    let unit = LATENT_PIXEL * PATCH;
+    if !width.is_multiple_of(unit) || !height.is_multiple_of(unit) || width * height == 0 {
+        return Err(Error::setting(key, format!("{width}x{height} is not a multiple of {unit} on both sides")));
+    }
+    if width.max(height) > config.max_side() {
+        let cause = format!("{width}x{height} does not fit the model's positions");
+        return Err(Error::setting(key, cause)
+            .hint(format!("no side may be longer than {} pixels", config.max_side())));
+    }
+    Ok(())
+}
+
+impl Opened {
+    /// Opens model and data. `check_pixels` decodes every picture to the end; a plan need not.
+    pub fn open(settings: RunSettings, backends: DataBackends, check_pixels: bool) -> Result<Self> {
+        let model = open_model(&settings)?;
+        let config = MmditConfig::from_weights(&model.mmdit)?;
+        if !settings.validation_prompts.is_empty() {
+            for &size in &settings.validation_resolution {
+                check_size(&config, "validation_resolution", size)?;
+            }
+        }
+        let dataset = Dataset::open(&DatasetOptions {
+            sources: backends.images.iter().map(source).collect(),
+            max_side: Some(config.max_side()),
+            skip_broken_images: settings.skip_broken_images,
+            check_pixels,
+        })?;
+        let schedule = Schedule::new(
+            &dataset.samples,
+            &ScheduleOptions {
+                seed: settings.seed,
+                batch_size: settings.train_batch_size,
+                gradient_accumulation_steps: settings.gradient_accumulation_steps,
+                length: match settings.max_train_steps {
+                    0 => Length::Epochs(settings.num_train_epochs as usize),
+                    steps => Length::Steps(steps as usize),
+                },
+            },
+        )?;
+        let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
+        let persistent = recipe.persistent(settings.train_batch_size);
+        Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
+    }
+
+    /// Text tokens of every prompt: CLIP's and T5's.
+    pub fn text_tokens(&self) -> usize {
+        CLIP_LENGTH + self.settings.tokenizer_max_length
+    }
+
+    /// The shapes that batches take.
+    pub fn shapes(&self) -> BTreeSet<StepShape> {
+        programs::shapes(&self.schedule, self.settings.train_batch_size, self.text_tokens())
+    }
+
+    /// What all step programs share.
+    pub fn step_model(&self) -> StepModel<'_> {
+        let constants = &self.model.vae_constants;
+        StepModel {
+            config: &self.config,
+            adapters: &self.recipe.adapters,
+            persistent: &self.persistent,
+            latent_scaling: (constants.shift_factor, constants.scaling_factor),
+        }
+    }
+
+    /// Records all programs under `policy`, or under the fastest one that fits.
+    pub fn programs(
+        &self,
+        policy: Option<Recompute>,
+        limits: &Limits,
+        weight_bytes: usize,
+    ) -> Result<(Programs, MemoryPlan)> {
+        let samples = self.settings.train_batch_size * self.settings.gradient_accumulation_steps;
+        let rows = samples * self.recipe.modulation_steps;
+        let drawing_arena = self.drawing_arena(limits)?;
+        let fixed = memory::Fixed { limits: *limits, weight_bytes, drawing_arena };
+        memory::fit(&self.recipe, &self.step_model(), &self.shapes(), rows, policy, &fixed)
+    }
+
+    /// The recompute policy that the settings name; none for the fastest that fits.
+    pub fn policy(&self) -> Option<Recompute> {
+        match self.settings.recompute {
+            settings::Recompute::Auto => None,
+            settings::Recompute::Store => Some(Recompute::Store),
+            settings::Recompute::Selective => Some(Recompute::Selective),
+            settings::Recompute::Lean => Some(Recompute::Lean),
+            settings::Recompute::Full => Some(Recompute::Full),
+        }
+    }
+
+    /// The shapes of validation pictures.
+    pub fn picture_shapes(&self) -> Vec<Shape> {
+        let settings = &self.settings;
+        if settings.validation_prompts.is_empty() {
+            return Vec::new();
+        }
+        let shape = |size: &Size| Shape {
+            width: size.width as usize,
+            height: size.height as usize,
+            text_tokens: self.text_tokens(),
+            guided: settings.validation_guidance > 1.0,
+        };
+        settings.validation_resolution.iter().map(shape).collect()
+    }
+
+    /// The model as it draws validation pictures with `adapters`.
+    pub fn picture_model<'a>(&'a self, adapters: &'a Adapters) -> PictureModel<'a> {
+        PictureModel {
+            weights: &self.model.mmdit,
+            config: &self.config,
+            adapters,
+            persistent: &self.persistent,
+        }
+    }
+
+    /// The adapters as they draw: without dropout, averaged if the run averages.
+    pub fn drawing_adapters(&self) -> Adapters {
+        use crate::autograd::persistent::Flat;
+        let averaged = self.recipe.average.is_some();
+        self.recipe.adapters.for_inference(if averaged { Flat::Average } else { Flat::Parameters })
+    }
+
+    /// Bytes of the arena that drawing validation pictures needs.
+    fn drawing_arena(&self, limits: &Limits) -> Result<usize> {
+        let adapters = self.drawing_adapters();
+        let model = self.picture_model(&adapters);
+        let mut most = 0;
+        for shape in self.picture_shapes() {
+            let (program, ..) = Drawing::record(&model, shape)?;
+            most = most.max(plan(&program, limits).bytes);
+            let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
+            let mut program = Program::new();
+            record_modulation(&mut program, &self.config, &adapters, &self.persistent, rows)?;
+            most = most.max(plan(&program, limits).bytes);
+        }
+        Ok(most)
+    }
+
+    /// The caches that the settings name.
+    pub fn store(&self) -> Store {
+        let latents = self.backends.images.first().map(|backend| backend.cache_dir_vae.as_path());
+        Store::open_at(latents.unwrap_or(&self.settings.cache_dir_vae), &self.backends.cache_dir_text)
+    }
+
+    /// Every prompt that will be drawn, the negative one last.
+    pub fn prompts(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let drawn = settings.validation_prompts.iter().map(|prompt| prompt.text.clone());
+        drawn.chain([settings.validation_negative_prompt.clone()]).collect()
+    }
+}
+
+fn source(backend: &BackendSettings) -> Source {
+    let prompt = backend.instance_prompt.clone();
+    let captions = match backend.caption_strategy {
+        _ if backend.only_instance_prompt => {
+            dataset::CaptionStrategy::InstancePrompt(prompt.clone().unwrap_or_default())
+        }
+        CaptionStrategy::Textfile => dataset::CaptionStrategy::TextFile,
+        CaptionStrategy::Filename => dataset::CaptionStrategy::FileName,
+        CaptionStrategy::InstancePrompt => {
+            dataset::CaptionStrategy::InstancePrompt(prompt.clone().unwrap_or_default())
+        }
+    };
+    Source {
+        id: backend.id.clone(),
+        folder: backend.instance_data_dir.clone(),
+        captions,
+        prepend: prompt.filter(|_| backend.prepend_instance_prompt),
+        passes: backend.passes() as usize,
+        resolution: backend.resolution as usize,
+        only_square: backend.only_square(),
+        minimum_side: backend.minimum_image_size,
+    }
+}

@@ -1,0 +1,216 @@
+//! What a run would do, without doing it: pictures, steps, memory and disk.
+
+use crate::autograd::recompute::Recompute;
+use crate::cache::{Latents, TextEmbeddings};
+use crate::dataset::BucketCount;
+use crate::device::Limits;
+use crate::error::Result;
+use crate::models::mmdit::config::LATENT_PIXEL;
+use crate::models::text::TextEncoders;
+use crate::models::vae::{Footprint, Vae};
+use crate::run::Opened;
+use crate::run::training::planned_disk_bytes;
+use crate::train::memory::MemoryPlan;
+use serde::Serialize;
+
+/// See the module's documentation. Bytes throughout.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The release that the model's sizes are those of.
+    pub model: &'static str,
+    /// What each bucket contributes to an epoch.
+    pub buckets: Vec<BucketReport>,
+    /// Batches of an epoch.
+    pub batches_per_epoch: usize,
+    /// Optimizer steps of an epoch.
+    pub steps_per_epoch: usize,
+    /// Optimizer steps of the run.
+    pub total_steps: usize,
+    /// Linear layers with an adapter.
+    pub adapted_layers: usize,
+    /// Numbers that are trained.
+    pub trainable_parameters: usize,
+    /// Memory, or why it does not suffice.
+    pub memory: MemoryReport,
+    /// Disk.
+    pub disk: DiskReport,
+    /// Policies that would fit the device's memory, with what they need.
+    pub policies: Vec<PolicyReport>,
+}
+
+/// One bucket.
+#[derive(Debug, Clone, Serialize)]
+pub struct BucketReport {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Different pictures.
+    pub pictures: usize,
+    /// Appearances in an epoch, repeats included.
+    pub appearances: usize,
+    /// Batches in an epoch.
+    pub batches: usize,
+    /// Samples of the last batch.
+    pub last_batch: usize,
+}
+
+/// Memory by purpose.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemoryReport {
+    /// The recompute policy that the figures hold for.
+    pub recompute: &'static str,
+    /// Frozen weights.
+    pub weights: usize,
+    /// Adapters.
+    pub adapters: usize,
+    /// Gradients.
+    pub gradients: usize,
+    /// Optimizer states.
+    pub optimizer: usize,
+    /// Moving average.
+    pub average: usize,
+    /// Step state.
+    pub step_state: usize,
+    /// Activations at their most.
+    pub activations: usize,
+    /// Scratch of one kernel at its most.
+    pub workspace: usize,
+    /// The arena that holds both, for training and validation.
+    pub arena: usize,
+    /// All of that while training.
+    pub training_peak: usize,
+    /// The part of the arena that drawing validation pictures needs.
+    pub validation_arena: usize,
+    /// Encoding a picture of the largest bucket.
+    pub vae_peak: usize,
+    /// Encoding captions.
+    pub text_encoder_peak: usize,
+    /// Memory of the device, if it was given.
+    pub limit: Option<u64>,
+}
+
+/// Disk.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiskReport {
+    /// Latents and embeddings.
+    pub caches: u64,
+    /// Checkpoints and the LoRA.
+    pub checkpoints: u64,
+}
+
+/// What a policy needs.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyReport {
+    /// Its name.
+    pub recompute: &'static str,
+    /// Everything while training.
+    pub training_peak: usize,
+    /// Whether that fits.
+    pub fits: bool,
+}
+
+/// Captions that are encoded together, as [`crate::prepare`] does.
+const CAPTIONS_A_BATCH: usize = 16;
+
+/// Reports on `opened` for a device whose weights take `weight_bytes` an element.
+pub fn report(opened: &Opened, limits: &Limits, weight_bytes: usize, limit: Option<u64>) -> Result<RunReport> {
+    let schedule = &opened.schedule;
+    let unlimited = Limits { memory: u64::MAX, ..*limits };
+    let budget = limit.unwrap_or(limits.memory);
+    let plan = |policy: Recompute| Ok(opened.programs(Some(policy), &unlimited, weight_bytes)?.1);
+    let policies = [Recompute::Store, Recompute::Selective, Recompute::Lean];
+    let plans = policies.into_iter().map(plan).collect::<Result<Vec<MemoryPlan>>>()?;
+    let fits = |memory: &MemoryPlan| memory.total() as u64 <= budget;
+    let fastest = || plans.iter().find(|memory| fits(memory)).unwrap_or(&plans[plans.len() - 1]);
+    let chosen = opened.policy().map_or_else(|| Ok(*fastest()), plan)?;
+    let bucket = |count: BucketCount| BucketReport {
+        width: count.bucket.width,
+        height: count.bucket.height,
+        pictures: count.pictures,
+        appearances: count.appearances,
+        batches: count.batches,
+        last_batch: count.last_batch,
+    };
+    let policy = |memory: &MemoryPlan| PolicyReport {
+        recompute: memory.recompute.name(),
+        training_peak: memory.total(),
+        fits: fits(memory),
+    };
+    Ok(RunReport {
+        model: opened.config.release(),
+        buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
+        batches_per_epoch: schedule.batches_per_epoch(),
+        steps_per_epoch: schedule.steps_per_epoch(),
+        total_steps: schedule.total_steps(),
+        adapted_layers: opened.recipe.adapters.pairs.len(),
+        trainable_parameters: opened.persistent.trainable(),
+        memory: memory_report(opened, &chosen, limits, limit)?,
+        disk: DiskReport { caches: cache_bytes(opened), checkpoints: planned_disk_bytes(opened) },
+        policies: plans.iter().map(policy).collect(),
+    })
+}
+
+fn memory_report(
+    opened: &Opened,
+    memory: &MemoryPlan,
+    limits: &Limits,
+    limit: Option<u64>,
+) -> Result<MemoryReport> {
+    Ok(MemoryReport {
+        recompute: memory.recompute.name(),
+        weights: memory.weights,
+        adapters: memory.adapters,
+        gradients: memory.gradients,
+        optimizer: memory.optimizer,
+        average: memory.average,
+        step_state: memory.step_state,
+        activations: memory.activations,
+        workspace: memory.workspace,
+        arena: memory.arena,
+        training_peak: memory.total(),
+        validation_arena: memory.drawing_arena,
+        vae_peak: vae_peak(opened, limits)?,
+        text_encoder_peak: text_encoder_peak(opened, limits)?,
+        limit,
+    })
+}
+
+/// Encoding a picture of the largest bucket, or decoding the largest validation picture.
+fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
+    let Ok(weights) = opened.model.vae() else { return Ok(0) };
+    let vae = Vae::open(weights, &opened.model.vae_constants)?.with_band_rows(opened.settings.vae_band_rows);
+    let total = |footprint: Footprint| footprint.weights + footprint.arena;
+    let mut most = 0;
+    for count in opened.schedule.bucket_counts() {
+        most = most.max(total(vae.plan_encode(count.bucket.width, count.bucket.height, limits)?));
+    }
+    for shape in opened.picture_shapes() {
+        most = most.max(total(vae.plan_decode(shape.width, shape.height, limits)?));
+    }
+    Ok(most)
+}
+
+fn text_encoder_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
+    let encoders = TextEncoders::open(&opened.model)?;
+    encoders.plan(CAPTIONS_A_BATCH, opened.settings.tokenizer_max_length, limits)
+}
+
+/// Latents of every picture and embeddings of every text.
+fn cache_bytes(opened: &Opened) -> u64 {
+    let samples = &opened.dataset.samples;
+    let latents = samples.iter().map(|sample| {
+        let bucket = sample.bucket;
+        let shape = [opened.config.channels, bucket.height / LATENT_PIXEL, bucket.width / LATENT_PIXEL];
+        Latents::file_bytes(shape) as u64
+    });
+    let mut texts: Vec<&str> = samples.iter().flat_map(|sample| &sample.captions).map(String::as_str).collect();
+    let prompts = opened.prompts();
+    texts.extend(prompts.iter().map(String::as_str));
+    texts.push("");
+    texts.sort_unstable();
+    texts.dedup();
+    let shape = [opened.text_tokens(), opened.config.context_width];
+    let text = TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64;
+    latents.sum::<u64>() + texts.len() as u64 * text
+}

@@ -1,0 +1,91 @@
+//! One picture from a prompt, with any number of LoRAs.
+
+use crate::autograd::Engine;
+use crate::cache::TextEmbeddings;
+use crate::device::cpu::Cpu;
+use crate::error::Result;
+use crate::export::{self, LoraModule};
+use crate::models::adapter::{Adapters, load};
+use crate::models::mmdit::MmditConfig;
+use crate::models::text::{TextEmbedding, TextEncoders};
+use crate::models::vae::Vae;
+use crate::report::png;
+use crate::run::opening::{check_size, open_model};
+use crate::run::validation::about;
+use crate::settings::{RunSettings, Size};
+use crate::validate::{Drawing, Picture, PictureModel, Prompt};
+use std::path::PathBuf;
+
+/// What to draw.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// LoRA files with their strengths.
+    pub loras: Vec<(PathBuf, f64)>,
+    /// The prompt.
+    pub prompt: String,
+    /// What to guide away from.
+    pub negative: String,
+    /// Steps.
+    pub steps: usize,
+    /// Guidance; 1 or less is none.
+    pub guidance: f64,
+    /// Size.
+    pub size: Size,
+    /// Seed of the initial noise.
+    pub seed: u64,
+    /// Where the PNG goes.
+    pub out: PathBuf,
+}
+
+/// Draws and writes the picture.
+pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()> {
+    let files = open_model(settings)?;
+    let config = MmditConfig::from_weights(&files.mmdit)?;
+    check_size(&config, "--width and --height", request.size)?;
+    let (adapters, loaded) = read_loras(&config, &request.loras)?;
+    let picture = Picture {
+        width: request.size.width as usize,
+        height: request.size.height as usize,
+        steps: request.steps,
+        guidance: request.guidance,
+        seed: request.seed,
+        shift: f64::from(files.scheduler_shift),
+    };
+    let texts = {
+        let mut encoders = TextEncoders::open(&files)?;
+        let prompts = [request.prompt.as_str(), request.negative.as_str()];
+        encoders.encode_batch(&prompts, settings.tokenizer_max_length)?
+    };
+    let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
+    let persistent = load::region(&adapters);
+    let latents = {
+        let model =
+            PictureModel { weights: &files.mmdit, config: &config, adapters: &adapters, persistent: &persistent };
+        let mut engine = Engine::new(cpu, 0, persistent.clone());
+        load::write(&mut engine, &adapters, &loaded);
+        let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
+        Drawing::new(model).draw(&mut engine, prompt, picture)?
+    };
+    let mut vae = Vae::open(files.vae()?, &files.vae_constants)?.with_band_rows(settings.vae_band_rows);
+    let values = vae.decode(&latents, picture.width, picture.height)?;
+    let image = png::picture(&values, request.size.width, request.size.height)?;
+    let about = about(&request.prompt, &request.negative, &picture, None);
+    png::write(&request.out, &image, &about.chunks())
+}
+
+/// The adapters of all files, and their values.
+fn read_loras(config: &MmditConfig, loras: &[(PathBuf, f64)]) -> Result<(Adapters, Vec<Vec<LoraModule>>)> {
+    let mut adapters = Adapters::default();
+    let mut loaded = Vec::new();
+    for (index, (path, strength)) in loras.iter().enumerate() {
+        let modules = export::read_lora(path)?;
+        adapters.pairs.extend(load::pairs(config, path, index, &modules, *strength)?);
+        loaded.push(modules);
+    }
+    Ok((adapters, loaded))
+}
+
+fn entry(text: TextEmbedding) -> TextEmbeddings {
+    let shape = [text.tokens, text.width];
+    TextEmbeddings { shape, prompt_embeds: text.prompt_embeds, pooled: text.pooled }
+}

@@ -1,0 +1,344 @@
+//! A training run from the opened parts to the final file.
+
+use crate::autograd::persistent::Flat;
+use crate::device::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::export::{self, LoraModule};
+use crate::models::adapter::load;
+use crate::models::mmdit::config::LATENT_PIXEL;
+use crate::models::mmdit::positions;
+use crate::models::weight_source::ModelWeights;
+use crate::prepare::{self, Prepared, Stage, Work};
+use crate::report::metrics::{self, MetricsLog, StepMetrics};
+use crate::report::tensorboard::EventWriter;
+use crate::report::{grid, plot};
+use crate::run::Opened;
+use crate::run::validation::{Drawn, Validation};
+use crate::settings::SaveDtype;
+use crate::train::checkpoint::{self, Snapshot};
+use crate::train::data::SampleKeys;
+use crate::train::memory::MemoryPlan;
+use crate::train::output_folder::{OpenOptions, OutputFolder, Resume};
+use crate::train::trainer::TrainerParts;
+use crate::train::{StepReport, Trainer, TrainingData};
+use image::RgbImage;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Hears what a run does, as it does it.
+pub trait Observer {
+    /// A line worth reading.
+    fn note(&mut self, text: &str);
+    /// Pictures or captions are being encoded.
+    fn encoding(&mut self, stage: Stage, done: usize, total: usize);
+    /// Training begins after `done` of `total` steps.
+    fn training(&mut self, done: u64, total: u64);
+    /// A step was done.
+    fn step(&mut self, metrics: &StepMetrics);
+    /// A validation picture of `step` was drawn.
+    fn drawn(&mut self, step: u64, done: usize, total: usize);
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// Everything was done already.
+    NothingToDo,
+    /// Stopped on request after this step, with a checkpoint.
+    Stopped(u64),
+}
+
+/// A failure, and whether steps had begun.
+#[derive(Debug)]
+pub struct Failed {
+    /// What went wrong.
+    pub error: Error,
+    /// Whether it went wrong after training had begun.
+    pub while_running: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, while_running: false }
+    }
+}
+
+/// Does the run; `stop` asks it to write a checkpoint and end after the step at hand.
+pub fn train(
+    opened: &Opened,
+    cpu: Cpu,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> std::result::Result<Outcome, Failed> {
+    let settings = &opened.settings;
+    let (programs, memory) = opened.programs(opened.policy(), &cpu.limits(), size_of::<f32>())?;
+    observer.note(&format!(
+        "memory: {:.1} MiB, recompute: {}",
+        memory.total() as f64 / (1 << 20) as f64,
+        memory.recompute.name()
+    ));
+    let resume = Resume::from_setting(settings.resume_from_checkpoint.as_deref());
+    let output = OutputFolder::open(
+        &settings.output_dir,
+        &OpenOptions {
+            resume: resume.clone(),
+            overwrite: settings.overwrite,
+            planned_bytes: planned_disk_bytes(opened),
+        },
+    )?;
+    let found = checkpoint::find(&output, &resume)?;
+    found.damaged.iter().for_each(|error| observer.note(&format!("passed over: {error}")));
+    let restored = found.checkpoint.as_ref().map(checkpoint::load).transpose()?;
+    let as_used = as_used(opened);
+    match &restored {
+        Some(restored) => {
+            settings.refuse_change_on_resume(&restored.settings["run"])?;
+            opened.backends.refuse_change_on_resume(&restored.settings["data"])?;
+            observer.note(&format!("going on after step {}", restored.step));
+        }
+        None if resume != Resume::No => observer.note("there is no checkpoint to resume; starting afresh"),
+        None => {}
+    }
+    if let Some(restored) = &restored
+        && restored.step >= opened.schedule.total_steps() as u64
+    {
+        return Ok(Outcome::NothingToDo);
+    }
+    output.write_settings(&as_used["run"], &as_used["data"])?;
+
+    let store = opened.store();
+    let prepared = prepare::fill(
+        &store,
+        &opened.model,
+        &Work {
+            dataset: &opened.dataset,
+            prompts: &opened.prompts(),
+            t5_length: settings.tokenizer_max_length,
+            vae_band_rows: settings.vae_band_rows,
+        },
+        &mut |stage, done, total| observer.encoding(stage, done, total),
+    )?;
+    observer.note(&format!(
+        "encoded {} pictures and {} texts; the rest was in the cache",
+        prepared.new_latents, prepared.new_texts
+    ));
+    let data = TrainingData::new(&store, sample_keys(&prepared), prepared.empty_caption.clone());
+    let adapters = opened.drawing_adapters();
+    let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &prepared)?;
+    let parts = TrainerParts {
+        recipe: &opened.recipe,
+        schedule: &opened.schedule,
+        data: &data,
+        persistent: &opened.persistent,
+        text_tokens: opened.text_tokens(),
+        arena_bytes: memory.arena,
+    };
+    let weights = ModelWeights(&opened.model.mmdit);
+    let mut trainer = Trainer::new(parts, programs, &weights, positions(opened)?, cpu)?;
+    if let Some(restored) = &restored {
+        trainer.restore(restored.step, &restored.tensors)?;
+    }
+    let run = Running { opened, output: &output, observer, memory, as_used, validation, stop };
+    run.to_the_end(trainer)
+}
+
+/// Bytes that the run may come to keep on disk.
+pub fn planned_disk_bytes(opened: &Opened) -> u64 {
+    let persistent = &opened.persistent;
+    let flat = persistent.flat_bytes() / size_of::<f32>();
+    let total = opened.schedule.total_steps() as u64;
+    checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
+}
+
+/// The settings as used, of the run and of its data.
+fn as_used(opened: &Opened) -> Value {
+    json!({ "run": opened.settings.as_used(), "data": opened.backends.as_used() })
+}
+
+/// The settings that change the weights, for the header of the LoRA.
+pub fn header_settings(opened: &Opened) -> Value {
+    json!({ "run": opened.settings.changes_weights(), "data": opened.backends.changes_weights() })
+}
+
+fn sample_keys(prepared: &Prepared) -> Vec<SampleKeys> {
+    let samples = prepared.latents.iter().zip(&prepared.captions);
+    let keys = |(latents, captions): (&crate::cache::LatentKey, &Vec<crate::cache::TextKey>)| SampleKeys {
+        latents: latents.clone(),
+        captions: captions.clone(),
+    };
+    samples.map(keys).collect()
+}
+
+/// Positions of the patches of every bucket.
+fn positions(opened: &Opened) -> Result<HashMap<(usize, usize), Vec<f32>>> {
+    let mut all = HashMap::new();
+    for count in opened.schedule.bucket_counts() {
+        let (width, height) = (count.bucket.width, count.bucket.height);
+        let (latent_height, latent_width) = (height / LATENT_PIXEL, width / LATENT_PIXEL);
+        let table = positions::read(&opened.model.mmdit, &opened.config, latent_height, latent_width)?;
+        all.insert((width, height), table);
+    }
+    Ok(all)
+}
+
+/// A run whose trainer stands ready.
+struct Running<'r, 'a> {
+    opened: &'a Opened,
+    output: &'r OutputFolder,
+    observer: &'r mut dyn Observer,
+    memory: MemoryPlan,
+    as_used: Value,
+    validation: Option<Validation<'a>>,
+    stop: &'r AtomicBool,
+}
+
+impl Running<'_, '_> {
+    fn to_the_end(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
+        let settings = &self.opened.settings;
+        let total = self.opened.schedule.total_steps() as u64;
+        let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
+        let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
+        debug_assert_eq!(trainer.engine().arena_bytes(), self.memory.arena, "the plan is what the arena holds");
+        if trainer.step() == 0 && !settings.disable_benchmark {
+            self.validate(&mut trainer, &mut events)?;
+        }
+        self.observer.training(trainer.step(), total);
+        let running = |error: Error| Failed { error, while_running: true };
+        while trainer.step() < total {
+            let report = trainer.advance().map_err(|error| running(self.with_last_checkpoint(error)))?;
+            let metrics = metrics_of(&report);
+            log.append(&metrics).map_err(running)?;
+            events.scalars(report.step, &scalars(&metrics)).map_err(running)?;
+            self.observer.step(&metrics);
+            let last = report.step == total;
+            let stopping = self.stop.load(Ordering::Relaxed);
+            if last || stopping || due(report.step, settings.checkpointing_steps) {
+                self.checkpoint(&mut trainer).map_err(running)?;
+            }
+            if last || (!stopping && due(report.step, settings.validation_steps)) {
+                self.validate(&mut trainer, &mut events).map_err(running)?;
+            }
+            if stopping && !last {
+                return Ok(Outcome::Stopped(report.step));
+            }
+        }
+        self.finish(&mut trainer).map_err(running)?;
+        Ok(Outcome::Finished)
+    }
+
+    /// Names the last good checkpoint in the hint of `error`.
+    fn with_last_checkpoint(&self, mut error: Error) -> Error {
+        let kept = checkpoint::list(self.output).unwrap_or_default();
+        let last = kept.iter().rev().find(|kept| kept.has_state);
+        let words = match last {
+            Some(kept) => format!("; the last good checkpoint is {}", kept.folder.display()),
+            None => "; there is no checkpoint yet".to_owned(),
+        };
+        error.hint.push_str(&words);
+        error
+    }
+
+    fn checkpoint(&mut self, trainer: &mut Trainer<'_>) -> Result<()> {
+        let settings = &self.opened.settings;
+        let modules = self.modules(trainer);
+        let state = trainer.state();
+        let snapshot = Snapshot {
+            step: trainer.step(),
+            modules: &modules,
+            dtype: dtype(settings.save_dtype),
+            header_settings: &header_settings(self.opened),
+            tensors: &state,
+            settings: &self.as_used,
+        };
+        checkpoint::save(self.output, &snapshot)?;
+        let (limit, states) = (settings.checkpoints_total_limit, settings.checkpoints_state_limit);
+        checkpoint::prune(self.output, trainer.step(), limit, states)
+    }
+
+    /// The adapters as they are exported.
+    fn modules(&self, trainer: &mut Trainer<'_>) -> Vec<LoraModule> {
+        let averaged = self.opened.recipe.average.is_some();
+        let source = if averaged { Flat::Average } else { Flat::Parameters };
+        load::collect(trainer.engine(), &self.opened.recipe.adapters, source)
+    }
+
+    fn validate(&mut self, trainer: &mut Trainer<'_>, events: &mut EventWriter) -> Result<Vec<Drawn>> {
+        let step = trainer.step();
+        let Some(validation) = &mut self.validation else { return Ok(Vec::new()) };
+        let observer = &mut *self.observer;
+        let mut drawn = |done, total| observer.drawn(step, done, total);
+        let pictures = validation.draw(trainer.engine(), self.output, step, &mut drawn)?;
+        for drawn in &pictures {
+            let tag = format!("validation/{}_{}x{}", drawn.name, drawn.size.width, drawn.size.height);
+            events.image(step, &tag, &drawn.picture)?;
+        }
+        Ok(pictures)
+    }
+
+    /// Writes the LoRA, the plot and the grid.
+    fn finish(&mut self, trainer: &mut Trainer<'_>) -> Result<()> {
+        let modules = self.modules(trainer);
+        let dtype = dtype(self.opened.settings.save_dtype);
+        export::write_lora(&self.output.lora(), &modules, dtype, &header_settings(self.opened))?;
+        plot::write(&self.output.plot(), &metrics::read(&self.output.metrics())?)?;
+        self.before_after(trainer.step())
+    }
+
+    /// The grid of the first and the last validation pictures, where both are there.
+    fn before_after(&self, last: u64) -> Result<()> {
+        let settings = &self.opened.settings;
+        let mut rows = Vec::new();
+        for prompt in &settings.validation_prompts {
+            for size in &settings.validation_resolution {
+                let read = |step: u64| -> Option<RgbImage> {
+                    let path = self.output.validation_image(step, &prompt.name, size.width, size.height);
+                    Some(image::open(path).ok()?.to_rgb8())
+                };
+                if let (Some(before), Some(after)) = (read(0), read(last)) {
+                    rows.push(grid::GridRow { label: prompt.text.clone(), pictures: vec![before, after] });
+                }
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = ["before".to_owned(), format!("after {last} steps")];
+        grid::write(&self.output.before_after(), &columns, &rows)
+    }
+}
+
+/// Whether something that happens every `interval` steps happens after `step`.
+fn due(step: u64, interval: u64) -> bool {
+    interval > 0 && step.is_multiple_of(interval)
+}
+
+fn dtype(setting: SaveDtype) -> export::SaveDtype {
+    match setting {
+        SaveDtype::Bf16 => export::SaveDtype::Bf16,
+        SaveDtype::Fp32 => export::SaveDtype::F32,
+    }
+}
+
+fn metrics_of(report: &StepReport) -> StepMetrics {
+    StepMetrics {
+        step: report.step,
+        epoch: report.epoch,
+        loss: report.loss,
+        lr: report.learning_rate,
+        grad_norm: report.gradient_norm,
+        seconds: report.seconds,
+        samples: report.samples as u64,
+    }
+}
+
+fn scalars(metrics: &StepMetrics) -> [(&'static str, f64); 4] {
+    [
+        ("train/loss", metrics.loss),
+        ("train/learning_rate", metrics.lr),
+        ("train/gradient_norm", metrics.grad_norm),
+        ("train/seconds_per_step", metrics.seconds),
+    ]
+}
