@@ -177,9 +177,9 @@ impl Modulator {
 }
 
 impl Predictor {
-    /// Sets every parameter of the adapters.
-    pub fn set_parameters(&mut self, values: impl Fn(&str) -> Result<Vec<f32>>) -> Result<()> {
-        set_parameters(&mut self.engine, values)
+    /// Its engine.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     /// The velocity.
@@ -218,14 +218,4 @@ pub fn set_parameters(engine: &mut Engine, values: impl Fn(&str) -> Result<Vec<f
         flat.zip(values).for_each(|(to, from)| *to = from);
     }
     Ok(())
-}
-
-/// Every parameter of `program` with the persistent tensor that its gradient is added to.
-pub fn sinks(program: &mut Program, persistent: &Persistent) -> Vec<(TensorId, TensorId)> {
-    let names = persistent.parameters().iter().map(|parameter| parameter.name.as_str());
-    let pair = |name| {
-        let parameter = persistent.tensor(program, name, Flat::Parameters)?;
-        Some((parameter, persistent.tensor(program, name, Flat::Gradients)?))
-    };
-    names.filter_map(pair).collect()
 }

@@ -255,7 +255,7 @@ fn used_end(program: &Program, plan: &Plan) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_overwritten_while_somebody_needs_it(

@@ -1,7 +1,7 @@
 //! A whole training step of a golden transformer, for tests of what must not change its numbers.
 
 use super::values::normals;
-use crate::transformer::{Model, record, set_parameters, sinks, weights_file};
+use crate::transformer::{Model, record, set_parameters, weights_file};
 use sargent::autograd::derive::derive;
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::recompute::{self, Recompute};
@@ -12,6 +12,7 @@ use sargent::models::adapter::{Adapters, Targets, select};
 use sargent::models::mmdit::MmditConfig;
 use sargent::ops::{self, flow};
 use sargent::tensor::TensorId;
+use sargent::train::step::gradient_sinks;
 use std::path::Path;
 
 /// Noise levels, one a sample.
@@ -59,7 +60,7 @@ pub fn record_step(config: &MmditConfig, side: usize, policy: Recompute, dropout
     let (given, prediction) =
         record(config, &mut program, (&adapters, &layout), noised.noisy, tokens).unwrap();
     let seed = flow::velocity_loss(&mut program, prediction, noised.velocity, state).unwrap();
-    let sinks = sinks(&mut program, &layout);
+    let sinks = gradient_sinks(&mut program, &layout);
     derive(&mut program, &[(prediction, seed)], &sinks, &[], ops::derivative).unwrap();
     recompute::apply(&mut program, policy);
     let inputs = [

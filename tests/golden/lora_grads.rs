@@ -2,7 +2,7 @@
 
 use super::case::{Case, device};
 use super::checks::Checks;
-use crate::transformer::{Model, record, set_parameters, sinks, weights_file};
+use crate::transformer::{Model, record, set_parameters, weights_file};
 use sargent::autograd::derive::derive;
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::{Persistent, Program};
@@ -11,6 +11,7 @@ use sargent::kernels::step_state;
 use sargent::kernels::velocity_loss::Negate;
 use sargent::models::adapter::{Adapters, Targets, select};
 use sargent::ops::{self, flow};
+use sargent::train::step::gradient_sinks;
 
 /// The model that a case is about.
 pub fn base_model(case: &Case) -> Result<Model> {
@@ -55,7 +56,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     // The loss sees only the difference of prediction and target.
     let dvelocity = program.activation("d velocity", shape.clone());
     program.launch(Negate { x: dprediction, y: dvelocity })?;
-    let sinks = sinks(&mut program, &persistent);
+    let sinks = gradient_sinks(&mut program, &persistent);
     let wanted = [
         ("grad_latents", latents),
         ("grad_noisy_latents", noised.noisy),
