@@ -158,7 +158,8 @@ impl Engine {
                 }
                 Work::Launch(kernel) => {
                     copy_bases(kernel, &located);
-                    let workspace = (self.arena.base().wrapping_add(scratch).cast(), bytes / size_of::<f32>());
+                    let workspace =
+                        (self.arena.base().wrapping_add(scratch).cast(), bytes / size_of::<f32>());
                     // SAFETY: `located` points into this engine's buffers by the plan, which keeps what a
                     // kernel writes apart from what else it touches.
                     let operands = unsafe { Operands::new(&located, workspace, self.cpu.limits()) };

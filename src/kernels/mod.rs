@@ -13,8 +13,8 @@ pub mod step_state;
 
 pub use contract::{Contract, Cost, Operand, Shapes, Update};
 
-use crate::device::cpu;
 use crate::device::Limits;
+use crate::device::cpu;
 use crate::error::Result;
 use crate::tensor::TensorId;
 
