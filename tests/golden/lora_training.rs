@@ -350,7 +350,7 @@ fn predict_with(model: &Model, loaded: &[LoraModule], probe: &Tensors) -> Result
         let module = module.ok_or_else(|| Error::usage(format!("the model has no `{}`", lora.module)))?;
         Ok(LoraPair { prefix: String::new(), module, rank: lora.rank, scale: lora.scale })
     };
-    let adapters = Adapters { pairs: loaded.iter().map(pair).collect::<Result<_>>()?, dropout: 0.0 };
+    let adapters = Adapters { pairs: loaded.iter().map(pair).collect::<Result<_>>()?, ..Adapters::default() };
     let (shape, tokens) = (probe.shape("probe_latents")?, probe.shape("probe_prompt_embeds")?[1]);
     let mut predictor = model.predictor(device()?, &adapters, &shape, tokens, &[])?;
     predictor.set_parameters(|name| {
