@@ -47,7 +47,8 @@ fn miniature(criterion: &mut Criterion) {
         let mut engine = Engine::new(Cpu::new(), 0, persistent.clone());
         let planned = engine.plan(program);
         let settings = AdamWSettings { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
-        let update = engine.plan(optimize::record(&persistent, settings, false).expect("an update is recorded"));
+        let update =
+            engine.plan(optimize::record(&persistent, settings, false).expect("an update is recorded"));
         engine.reserve(&planned);
         engine.load_weights(&planned.program, &ModelWeights(&weights)).expect("weights are read");
         let all = [inputs.mean, inputs.logvar, inputs.prompt_embeds, inputs.positions];

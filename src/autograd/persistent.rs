@@ -106,9 +106,7 @@ impl Persistent {
     pub fn step_state(&self, program: &mut Program, samples: usize) -> TensorId {
         match program.find("step state") {
             Some(known) => known,
-            None => {
-                program.add("step state", [step_state::words(samples)], DType::F32, Home::Persistent(0))
-            }
+            None => program.add("step state", [step_state::words(samples)], DType::F32, Home::Persistent(0)),
         }
     }
 

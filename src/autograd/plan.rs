@@ -44,7 +44,8 @@ pub fn plan(program: &Program, limits: &Limits) -> Plan {
     let lifetimes = lifetimes(program);
     let (mut lots, lot_of) = lots(program, &lifetimes);
     let tensor_lots = lots.len();
-    let scratch: Vec<usize> = program.nodes.iter().map(|node| scratch_bytes(&node.work, program, limits)).collect();
+    let scratch: Vec<usize> =
+        program.nodes.iter().map(|node| scratch_bytes(&node.work, program, limits)).collect();
     let mut scratch_lot = vec![None; scratch.len()];
     for (index, &bytes) in scratch.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
         scratch_lot[index] = Some(lots.len());
@@ -53,8 +54,11 @@ pub fn plan(program: &Program, limits: &Limits) -> Plan {
     let tensor_peak = peak(&lots[..tensor_lots], program.nodes.len());
     let bytes = place(&mut lots);
     let offsets = lot_of.iter().map(|lot| lot.map(|lot| lots[lot].offset)).collect();
-    let workspaces =
-        scratch_lot.iter().zip(&scratch).map(|(lot, &n)| (lot.map_or(0, |lot| lots[lot].offset), n)).collect();
+    let workspaces = scratch_lot
+        .iter()
+        .zip(&scratch)
+        .map(|(lot, &n)| (lot.map_or(0, |lot| lots[lot].offset), n))
+        .collect();
     let workspace_peak = scratch.iter().copied().max().unwrap_or(0);
     Plan { offsets, workspaces, bytes, tensor_peak, workspace_peak }
 }
@@ -134,10 +138,14 @@ fn peak(lots: &[Lot], nodes: usize) -> usize {
         change[lot.last + 1] -= lot.bytes as isize;
     }
     let mut alive = 0;
-    change.iter().map(|delta| {
-        alive += delta;
-        alive as usize
-    }).max().unwrap_or(0)
+    change
+        .iter()
+        .map(|delta| {
+            alive += delta;
+            alive as usize
+        })
+        .max()
+        .unwrap_or(0)
 }
 
 /// Gives every lot the lowest offset at which it overlaps no lot alive at the same time; returns the end.

@@ -126,7 +126,13 @@ impl Program {
     }
 
     /// Adds a tensor.
-    pub fn add(&mut self, name: impl Into<String>, shape: impl Into<Shape>, dtype: DType, home: Home) -> TensorId {
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        home: Home,
+    ) -> TensorId {
         let (name, shape) = (name.into(), shape.into());
         self.tensors.push(Tensor { name, shape, dtype, home, retention: Retention::Never });
         TensorId(self.tensors.len() as u32 - 1)

@@ -137,7 +137,8 @@ impl<'p> Rewriting<'p> {
     fn append_copy(&mut self, mut node: Node) {
         for id in node.work.writes() {
             let tensor = self.program.tensors[id.index()].clone();
-            let copy = self.program.add(format!("{} again", tensor.name), tensor.shape, tensor.dtype, Home::Arena);
+            let copy =
+                self.program.add(format!("{} again", tensor.name), tensor.shape, tensor.dtype, Home::Arena);
             self.copies.insert(id, copy);
         }
         let copies = &self.copies;

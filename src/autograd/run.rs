@@ -182,7 +182,8 @@ impl Engine {
                     source.read(weight, self.arena.view_mut(place_of(planned, *to)?, elements))?;
                 }
                 Work::Launch(kernel) => {
-                    let workspace = (self.arena.base().wrapping_add(scratch).cast(), bytes / size_of::<f32>());
+                    let workspace =
+                        (self.arena.base().wrapping_add(scratch).cast(), bytes / size_of::<f32>());
                     // SAFETY: `located` points into this engine's buffers by the plan, which keeps what a
                     // kernel writes apart from what else it touches.
                     let operands = unsafe { Operands::new(&located, workspace, self.cpu.limits()) };

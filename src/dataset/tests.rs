@@ -25,6 +25,8 @@ impl Folder {
     fn options(&self) -> DatasetOptions {
         DatasetOptions {
             sources: vec![Source {
+                only_square: false,
+                minimum_side: 0,
                 id: "pictures".into(),
                 folder: self.0.path().to_owned(),
                 captions: CaptionStrategy::TextFile,

@@ -129,7 +129,9 @@ fn check_attention(
     for stream in streams {
         let shape = shapes.shape(stream.qkv);
         let columns = [stream.q.unwrap_or(0), stream.k, stream.v];
-        expect(kernel, shape.dims().len() == 3 && shape.dims()[0] == batch, || format!("qkv has shape {shape}"))?;
+        expect(kernel, shape.dims().len() == 3 && shape.dims()[0] == batch, || {
+            format!("qkv has shape {shape}")
+        })?;
         expect(kernel, columns.iter().all(|c| c + width <= shape.columns() && c % heads.dim == 0), || {
             format!("queries, keys, values at columns {columns:?} of qkv {shape}, {width} wide")
         })?;
@@ -211,13 +213,18 @@ impl Attention {
     fn chunks<'a>(&self, operands: &cpu::Operands<'a>) -> Vec<Chunk<'a>> {
         let lse_shape: &Shape = operands.shape(self.lse);
         let (rows, queries) = (lse_shape.rows(), lse_shape.columns());
-        let mut lse: Vec<_> =
-            MatrixMut::new(operands.write(self.lse), rows, queries).split_rows(1).into_iter().map(Some).collect();
+        let mut lse: Vec<_> = MatrixMut::new(operands.write(self.lse), rows, queries)
+            .split_rows(1)
+            .into_iter()
+            .map(Some)
+            .collect();
         let mut lse_parts: Vec<std::vec::IntoIter<MatrixMut<'a>>> = Vec::new();
         let asking: Vec<_> = self.streams.iter().enumerate().filter(|(_, s)| s.q.is_some()).collect();
         let widths: Vec<usize> = asking
             .iter()
-            .flat_map(|(_, stream)| chunk_ranges(operands.shape(stream.qkv).dims()[1]).map(|range| range.len()))
+            .flat_map(|(_, stream)| {
+                chunk_ranges(operands.shape(stream.qkv).dims()[1]).map(|range| range.len())
+            })
             .collect();
         for row in &mut lse {
             if let Some(row) = row.take() {
@@ -247,9 +254,8 @@ impl Attention {
     fn scores(&self, scores: &mut MatrixMut<'_>, chunk: &Chunk<'_>, operands: &cpu::Operands<'_>) {
         let place = (chunk.batch, chunk.head);
         let asking = &self.streams[chunk.stream];
-        let queries = asking
-            .window(asking.q.unwrap_or(0), place, &self.heads, operands)
-            .rows_in(chunk.queries.clone());
+        let queries =
+            asking.window(asking.q.unwrap_or(0), place, &self.heads, operands).rows_in(chunk.queries.clone());
         score_all_keys(scores, queries, &self.streams, place, &self.heads, operands);
     }
 
@@ -426,7 +432,8 @@ impl AttentionGradient {
     fn one_head(&self, mut head: HeadGradient<'_>, scratch: &mut [f32], operands: &cpu::Operands<'_>) {
         let place = (head.batch, head.head);
         let (keys, queries) = token_counts(&self.streams, |id| operands.shape(id).dims()[1]);
-        let lse = &operands.read(self.lse)[(head.batch * self.heads.count + head.head) * queries..][..queries];
+        let lse =
+            &operands.read(self.lse)[(head.batch * self.heads.count + head.head) * queries..][..queries];
         let (p, dp) = scratch.split_at_mut(scratch.len() / 2);
         let asking = self.streams.iter().enumerate().filter(|(_, stream)| stream.q.is_some());
         let mut before = 0;

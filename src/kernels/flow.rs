@@ -159,9 +159,10 @@ impl Contract for FlowNoisingGradient {
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let dlatents = shapes.shape(self.dlatents.to);
-        self.dnoisy.iter().chain(&self.dvelocity).try_for_each(|&id| {
-            expect_shape("FlowNoisingGradient", "gradient", dlatents, shapes.shape(id))
-        })
+        self.dnoisy
+            .iter()
+            .chain(&self.dvelocity)
+            .try_for_each(|&id| expect_shape("FlowNoisingGradient", "gradient", dlatents, shapes.shape(id)))
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {

@@ -68,11 +68,7 @@ impl Gate {
 
 impl Contract for GatedResidual {
     fn operands(&mut self) -> Vec<Operand<'_>> {
-        vec![
-            Operand::Read(&mut self.gate.vectors),
-            Operand::Read(&mut self.y),
-            Operand::Update(&mut self.x),
-        ]
+        vec![Operand::Read(&mut self.gate.vectors), Operand::Read(&mut self.y), Operand::Update(&mut self.x)]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -97,11 +93,7 @@ impl Contract for GatedResidual {
 
 impl Contract for GatedResidualGradient {
     fn operands(&mut self) -> Vec<Operand<'_>> {
-        vec![
-            Operand::Read(&mut self.gate.vectors),
-            Operand::Read(&mut self.dx),
-            Operand::Write(&mut self.dy),
-        ]
+        vec![Operand::Read(&mut self.gate.vectors), Operand::Read(&mut self.dx), Operand::Write(&mut self.dy)]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -180,11 +180,7 @@ fn norm_gradient(dx: &mut [f32], x: &[f32], dy: &[f32], scale: &[f32]) {
 
 impl Contract for ModulationGradient {
     fn operands(&mut self) -> Vec<Operand<'_>> {
-        vec![
-            Operand::Read(&mut self.x),
-            Operand::Read(&mut self.dy),
-            Operand::Update(&mut self.dvectors),
-        ]
+        vec![Operand::Read(&mut self.x), Operand::Read(&mut self.dy), Operand::Update(&mut self.dvectors)]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -109,7 +109,13 @@ pub struct LowRankUpGradient {
 
 impl Dropout {
     /// The factor of element `column` of X's row `row`: 0, or 1 / (1 - p).
-    fn factors(&self, adapter: u32, state: &[f32], row: usize, columns: usize) -> impl Fn(usize) -> f32 + use<> {
+    fn factors(
+        &self,
+        adapter: u32,
+        state: &[f32],
+        row: usize,
+        columns: usize,
+    ) -> impl Fn(usize) -> f32 + use<> {
         let header = step_state::header(state);
         let seed = u64::from(header.seed[0]) | (u64::from(header.seed[1]) << 32);
         let sample = header.first_sample + (row / self.rows_a_sample) as u32;
@@ -225,7 +231,11 @@ impl Contract for LowRankHiddenGradient {
 
     fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
         let scaled = self.terms.iter().any(|term| term.output_scale.is_some());
-        if scaled { limits.lanes * ROWS_A_PART * shapes.shape(self.dy).columns() * size_of::<f32>() } else { 0 }
+        if scaled {
+            limits.lanes * ROWS_A_PART * shapes.shape(self.dy).columns() * size_of::<f32>()
+        } else {
+            0
+        }
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {

@@ -27,7 +27,14 @@ impl<'a> Matrix<'a> {
     /// A whole slice as `rows` of `columns`.
     pub fn new(slice: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(slice.len(), rows * columns, "a matrix of {rows} x {columns}");
-        Self { base: slice.as_ptr(), rows, columns, row_stride: columns, column_stride: 1, slice: PhantomData }
+        Self {
+            base: slice.as_ptr(),
+            rows,
+            columns,
+            row_stride: columns,
+            column_stride: 1,
+            slice: PhantomData,
+        }
     }
 
     /// Rows of `columns` elements that start `row_stride` apart, and overlap where that is less than their length.
@@ -153,7 +160,11 @@ impl<'a> MatrixMut<'a> {
 
     /// The window of these columns, for a while.
     pub fn columns_in(&mut self, range: Range<usize>) -> MatrixMut<'_> {
-        assert!(range.start <= range.end && range.end <= self.columns, "columns {range:?} of {}", self.columns);
+        assert!(
+            range.start <= range.end && range.end <= self.columns,
+            "columns {range:?} of {}",
+            self.columns
+        );
         // SAFETY: as in `rows_in`.
         MatrixMut { base: unsafe { self.base.add(range.start) }, columns: range.len(), ..*self }
     }
@@ -298,7 +309,8 @@ mod tests {
     /// steps at once equal those made for one, and the number of threads changes nothing.
     #[test]
     fn a_row_has_the_same_bits_whatever_is_computed_with_it() {
-        let shapes = [(128, 128), (768, 128), (384, 256), (512, 1000), (128, 16), (2432, 2432), (7, 3), (16, 2000)];
+        let shapes =
+            [(128, 128), (768, 128), (384, 256), (512, 1000), (128, 16), (2432, 2432), (7, 3), (16, 2000)];
         for (n, k) in shapes {
             let (m, b) = (67, normals(2, n * k));
             let a = normals(1, m * k);

@@ -56,7 +56,13 @@ pub struct QkNormWeightGradient {
     pub dweight: Update,
 }
 
-fn check_parts(kernel: &str, parts: &[Part], heads: usize, columns: usize, shapes: &dyn Shapes) -> Result<()> {
+fn check_parts(
+    kernel: &str,
+    parts: &[Part],
+    heads: usize,
+    columns: usize,
+    shapes: &dyn Shapes,
+) -> Result<()> {
     parts.iter().try_for_each(|part| {
         let dim = shapes.shape(part.weight).elements();
         expect(kernel, part.first + heads * dim <= columns, || {

@@ -91,7 +91,10 @@ mod tests {
             let relative = (f64::from(exp(x)) - exact).abs() / exact;
             assert!(relative < 2e-7, "exp({x}): {relative}");
             assert!((f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 2e-7, "tanh({x})");
-            assert!((f64::from(sigmoid(x)) - 1.0 / (1.0 + (-f64::from(x)).exp())).abs() < 2e-7, "sigmoid({x})");
+            assert!(
+                (f64::from(sigmoid(x)) - 1.0 / (1.0 + (-f64::from(x)).exp())).abs() < 2e-7,
+                "sigmoid({x})"
+            );
         }
     }
 

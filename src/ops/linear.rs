@@ -2,6 +2,7 @@
 
 use crate::autograd::{Derivation, Program};
 use crate::error::Result;
+use crate::kernels::Shapes;
 use crate::kernels::linear::{
     Base, Change, Linear, LinearInputGradient, LinearWeightGradient, OutputScaleGradient, Term,
 };
@@ -9,7 +10,6 @@ use crate::kernels::low_rank::{
     Down, Dropout, LowRankDown, LowRankDownGradient, LowRankHiddenGradient, LowRankInputGradient,
     LowRankUpGradient,
 };
-use crate::kernels::Shapes;
 use crate::tensor::TensorId;
 use std::ops::Range;
 

@@ -17,14 +17,24 @@ pub fn patchify(program: &mut Program, name: &str, latents: TensorId) -> Result<
 }
 
 /// Latents of `shape` from patches, features as the model gives them.
-pub fn unpatchify(program: &mut Program, name: &str, patches: TensorId, shape: [usize; 4]) -> Result<TensorId> {
+pub fn unpatchify(
+    program: &mut Program,
+    name: &str,
+    patches: TensorId,
+    shape: [usize; 4],
+) -> Result<TensorId> {
     let latents = program.activation(name, shape);
     program.launch(Unpatchify { order: Order::ChannelLast, patches, latents })?;
     Ok(latents)
 }
 
 /// x plus every token's position, `[tokens, columns]`.
-pub fn add_positions(program: &mut Program, name: &str, x: TensorId, positions: TensorId) -> Result<TensorId> {
+pub fn add_positions(
+    program: &mut Program,
+    name: &str,
+    x: TensorId,
+    positions: TensorId,
+) -> Result<TensorId> {
     let to = like(program, name, x);
     program.launch(AddPositions { positions, x: Update { from: Some(x), to } })?;
     Ok(to)

@@ -60,7 +60,10 @@ pub fn check_size(config: &MmditConfig, key: &str, size: Size) -> Result<()> {
     let (width, height) = (size.width as usize, size.height as usize);
     let unit = LATENT_PIXEL * PATCH;
     if !width.is_multiple_of(unit) || !height.is_multiple_of(unit) || width * height == 0 {
-        return Err(Error::setting(key, format!("{width}x{height} is not a multiple of {unit} on both sides")));
+        return Err(Error::setting(
+            key,
+            format!("{width}x{height} is not a multiple of {unit} on both sides"),
+        ));
     }
     if width.max(height) > config.max_side() {
         let cause = format!("{width}x{height} does not fit the model's positions");

@@ -114,7 +114,12 @@ pub struct PolicyReport {
 const CAPTIONS_A_BATCH: usize = 16;
 
 /// Reports on `opened` for a device whose weights take `weight_bytes` an element.
-pub fn report(opened: &Opened, limits: &Limits, weight_bytes: usize, limit: Option<u64>) -> Result<RunReport> {
+pub fn report(
+    opened: &Opened,
+    limits: &Limits,
+    weight_bytes: usize,
+    limit: Option<u64>,
+) -> Result<RunReport> {
     let schedule = &opened.schedule;
     let unlimited = Limits { memory: u64::MAX, ..*limits };
     let budget = limit.unwrap_or(limits.memory);
@@ -204,7 +209,8 @@ fn cache_bytes(opened: &Opened) -> u64 {
         let shape = [opened.config.channels, bucket.height / LATENT_PIXEL, bucket.width / LATENT_PIXEL];
         Latents::file_bytes(shape) as u64
     });
-    let mut texts: Vec<&str> = samples.iter().flat_map(|sample| &sample.captions).map(String::as_str).collect();
+    let mut texts: Vec<&str> =
+        samples.iter().flat_map(|sample| &sample.captions).map(String::as_str).collect();
     let prompts = opened.prompts();
     texts.extend(prompts.iter().map(String::as_str));
     texts.push("");

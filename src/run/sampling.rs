@@ -59,8 +59,12 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
     let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
     let persistent = load::region(&adapters);
     let latents = {
-        let model =
-            PictureModel { weights: &files.mmdit, config: &config, adapters: &adapters, persistent: &persistent };
+        let model = PictureModel {
+            weights: &files.mmdit,
+            config: &config,
+            adapters: &adapters,
+            persistent: &persistent,
+        };
         let mut engine = Engine::new(cpu, 0, persistent.clone());
         load::write(&mut engine, &adapters, &loaded);
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };

@@ -201,7 +201,11 @@ impl Running<'_, '_> {
         let total = self.opened.schedule.total_steps() as u64;
         let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
         let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
-        debug_assert_eq!(trainer.engine().arena_bytes(), self.memory.arena, "the plan is what the arena holds");
+        debug_assert_eq!(
+            trainer.engine().arena_bytes(),
+            self.memory.arena,
+            "the plan is what the arena holds"
+        );
         if trainer.step() == 0 && !settings.disable_benchmark {
             self.validate(&mut trainer, &mut events)?;
         }

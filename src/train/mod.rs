@@ -1,12 +1,15 @@
 //! The training run: what a step computes, in which order, and what survives between steps.
 //!
 //! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
-//! [`memory`] adds up what all of it needs; [`trainer`] runs it. The room reports steps and leaves images and
+//! [`memory`] adds up what all of it needs; [`trainer`] runs it; [`checkpoint`] and [`output_folder`] keep what
+//! it leaves. The room reports steps and leaves images and
 //! printing to its caller.
 
+pub mod checkpoint;
 pub mod data;
 pub mod memory;
 pub mod optimize;
+pub mod output_folder;
 pub mod programs;
 pub mod recipe;
 pub mod step;

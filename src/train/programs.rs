@@ -9,9 +9,9 @@ use crate::dataset::Schedule;
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::mmdit::{ModulationInputs, ModulationVectors, record_modulation};
+use crate::train::optimize;
 use crate::train::recipe::Recipe;
 use crate::train::step::{self, StepInputs, StepModel, StepShape};
-use crate::train::optimize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's documentation.
@@ -61,7 +61,8 @@ impl Programs {
         }
         let StepModel { config, adapters, persistent, .. } = *model;
         let mut program = Program::new();
-        let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, modulation_rows)?;
+        let (inputs, vectors) =
+            record_modulation(&mut program, config, adapters, persistent, modulation_rows)?;
         let optimize = optimize::record(model.persistent, recipe.adamw, recipe.average.is_some())?;
         Ok(Self {
             steps,

@@ -70,7 +70,8 @@ impl StepInputs {
         Self {
             mean: program.input("mean", latents),
             logvar: program.input("logvar", latents),
-            prompt_embeds: program.input("prompt_embeds", [shape.batch, shape.text_tokens, config.context_width]),
+            prompt_embeds: program
+                .input("prompt_embeds", [shape.batch, shape.text_tokens, config.context_width]),
             positions: program.input("positions", [shape.image_tokens(), config.width]),
             modulation: ModulationVectors::inputs(program, config, shape.batch),
         }

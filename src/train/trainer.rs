@@ -150,7 +150,9 @@ impl<'a> Trainer<'a> {
             };
             let target = self.engine.flat_mut(flat);
             match (state.get(name), target) {
-                (Some(values), Some(target)) if values.len() == target.len() => target.copy_from_slice(values),
+                (Some(values), Some(target)) if values.len() == target.len() => {
+                    target.copy_from_slice(values)
+                }
                 _ => {
                     let cause = format!("the checkpoint's `{name}` does not fit this run");
                     return Err(Error::new(ErrorKind::Training, "resume_from_checkpoint", cause));

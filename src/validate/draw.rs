@@ -99,7 +99,8 @@ impl<'a> Drawing<'a> {
         let inputs = TransformerInputs {
             latents: program.input("latents", [batch, config.channels, height, width]),
             prompt_embeds: program.input("prompt_embeds", [batch, shape.text_tokens, config.context_width]),
-            positions: program.input("positions", [config.image_tokens(shape.width, shape.height), config.width]),
+            positions: program
+                .input("positions", [config.image_tokens(shape.width, shape.height), config.width]),
             modulation: ModulationVectors::inputs(&mut program, config, batch),
         };
         let velocity = record_transformer(&mut program, config, adapters, persistent, &inputs)?;

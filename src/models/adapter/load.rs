@@ -69,7 +69,9 @@ pub fn write(engine: &mut Engine, adapters: &Adapters, files: &[Vec<LoraModule>]
 
 fn put(engine: &mut Engine, name: &str, values: &[f32]) {
     let layout = engine.layout().parameters();
-    let Some(offset) = layout.iter().find(|parameter| parameter.name == name).map(|p| p.offset) else { return };
+    let Some(offset) = layout.iter().find(|parameter| parameter.name == name).map(|p| p.offset) else {
+        return;
+    };
     if let Some(flat) = engine.flat_mut(Flat::Parameters) {
         flat[offset..][..values.len()].copy_from_slice(values);
     }

@@ -43,8 +43,9 @@ pub fn select(config: &MmditConfig, targets: &Targets) -> Result<Vec<Module>> {
     };
     for name in &names {
         let Some(module) = all.iter().find(|module| matches(&module.path, name)) else {
-            return Err(Error::setting("lora_targets", format!("no layer is called `{name}`"))
-                .hint("names are diffusers' (attn.to_q, ff.net.0.proj) or simpletuner, diffusers, all-linear"));
+            return Err(Error::setting("lora_targets", format!("no layer is called `{name}`")).hint(
+                "names are diffusers' (attn.to_q, ff.net.0.proj) or simpletuner, diffusers, all-linear",
+            ));
         };
         if let Some(frozen) = all.iter().find(|module| matches(&module.path, name) && !module.trainable) {
             let cause = format!("`{name}` takes in `{}`, which cannot be trained", frozen.path);
@@ -86,7 +87,10 @@ mod tests {
     #[test]
     fn presets_take_as_many_layers_as_peft_does() {
         let count = |config: &MmditConfig, targets| select(config, &targets).unwrap().len();
-        assert_eq!((count(&large(), Targets::SimpleTuner), count(&medium(), Targets::SimpleTuner)), (152, 148));
+        assert_eq!(
+            (count(&large(), Targets::SimpleTuner), count(&medium(), Targets::SimpleTuner)),
+            (152, 148)
+        );
         assert_eq!((count(&large(), Targets::Diffusers), count(&medium(), Targets::Diffusers)), (303, 191));
         // 12 linear layers a block that are no modulation, 4 more in the 13 dual blocks, 3 fewer in the last.
         assert_eq!((count(&large(), Targets::AllLinear), count(&medium(), Targets::AllLinear)), (453, 337));

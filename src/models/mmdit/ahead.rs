@@ -1,7 +1,7 @@
 //! Modulation vectors for the coming steps, of training or of sampling, made in one run of their program.
 
-use crate::autograd::run::Planned;
 use crate::autograd::Engine;
+use crate::autograd::run::Planned;
 use crate::error::Result;
 use crate::kernels::Shapes;
 use crate::models::mmdit::{ModulationInputs, ModulationVectors};
@@ -53,7 +53,8 @@ impl ModulationAhead {
             engine.write(&self.planned, self.inputs.timesteps, &timesteps)?;
             engine.write(&self.planned, self.inputs.pooled, &pooled)?;
             engine.run(&self.planned)?;
-            let made = self.vectors.all().map(|id| engine.read(&self.planned, id)).collect::<Result<Vec<_>>>()?;
+            let made =
+                self.vectors.all().map(|id| engine.read(&self.planned, id)).collect::<Result<Vec<_>>>()?;
             for row in 0..part.len() {
                 let of_row = made.iter().map(|all| {
                     let length = all.len() / self.rows;

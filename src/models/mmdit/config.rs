@@ -50,7 +50,9 @@ impl MmditConfig {
             ));
         };
         let positions = Shape::from(shape("pos_embed")?).rows();
-        let depth = (0..).take_while(|block| weights.contains(&block_name(*block, "x_block.attn.qkv.weight"))).count();
+        let depth = (0..)
+            .take_while(|block| weights.contains(&block_name(*block, "x_block.attn.qkv.weight")))
+            .count();
         let config = Self {
             depth,
             width,

@@ -31,8 +31,12 @@ fn open(case: &str, file: &str) -> TensorFile {
 
 fn weights(case: &str) -> WeightMap {
     let single = golden(case).join("sd3.5_medium_mini.safetensors");
-    open_mmdit(&if single.exists() { single } else { golden(case).join("diffusion_pytorch_model.safetensors") })
-        .unwrap()
+    open_mmdit(&if single.exists() {
+        single
+    } else {
+        golden(case).join("diffusion_pytorch_model.safetensors")
+    })
+    .unwrap()
 }
 
 /// Modulation vectors of a batch, in the order of [`ModulationVectors::all`].
@@ -84,7 +88,8 @@ fn both_models_predict_what_diffusers_predicts() {
             engine.write(&planned, id, values).unwrap();
         }
         engine.run(&planned).unwrap();
-        let error = relative_error(engine.read(&planned, out).unwrap(), &expected.read_f32("output").unwrap());
+        let error =
+            relative_error(engine.read(&planned, out).unwrap(), &expected.read_f32("output").unwrap());
         assert!(error < 2e-5, "{case}: {error}");
     }
 }
@@ -136,7 +141,8 @@ fn gradients(policy: Recompute) -> (Vec<(String, Vec<f32>)>, usize, f32) {
     }
     let state = engine.step_state_mut(batch);
     step_state::header_mut(state).sample_weight = 1.0 / batch as f32;
-    let samples = step_state::samples_mut(state).iter_mut().zip(read("sigmas").into_iter().zip(read("weights")));
+    let samples =
+        step_state::samples_mut(state).iter_mut().zip(read("sigmas").into_iter().zip(read("weights")));
     samples.for_each(|(sample, (sigma, weight))| (sample.sigma, sample.loss_weight) = (sigma, weight));
     let vectors = modulate(&weights, &config, &read("timesteps"), &read("pooled_prompt_embeds"));
     engine.write(&planned, clean, &read("latents")).unwrap();
@@ -150,9 +156,8 @@ fn gradients(policy: Recompute) -> (Vec<(String, Vec<f32>)>, usize, f32) {
     engine.run(&planned).unwrap();
     let losses = step_state::samples(engine.step_state(batch)).iter().map(|sample| sample.loss);
     let loss = losses.sum::<f32>() / batch as f32;
-    let found = names.iter().map(|name| {
-        (name.clone(), engine.parameter(name, Flat::Gradients).unwrap().to_vec())
-    });
+    let found =
+        names.iter().map(|name| (name.clone(), engine.parameter(name, Flat::Gradients).unwrap().to_vec()));
     (found.collect(), planned.plan.bytes, loss)
 }
 

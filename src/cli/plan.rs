@@ -1,0 +1,125 @@
+//! `sargent plan`: what a run would do and need, told before it starts and without its device.
+
+use super::failure::Failure;
+use super::overrides::{self, Override};
+use super::{device, terminal};
+use crate::device::Choice;
+use crate::device::cpu::Cpu;
+use crate::error::{Error, ErrorKind};
+use crate::run::Opened;
+use crate::run::report::{self, RunReport};
+use crate::settings::RunSettings;
+use std::path::PathBuf;
+
+/// Say what a training run would do and need, without starting it
+///
+/// Pictures per bucket, batches, steps per epoch and in total, trainable parameters, memory by purpose, disk for
+/// caches and checkpoints. No weight is read, and the device need not be there; with the size of a card, settings
+/// that would fit are named.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct PlanArgs {
+    /// The settings file
+    pub config: PathBuf,
+
+    /// A setting that wins over the file; may be given many times, an empty value takes the default
+    #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
+    pub set: Vec<Override>,
+
+    /// Print one JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sargent plan config.json
+  sargent plan config.json --device cuda:24GiB      what would fit a card of that size
+  sargent plan config.json --json | jq .memory";
+
+/// Bytes of a weight element: the CPU computes in f32, a GPU in bf16.
+const WEIGHT_BYTES: [usize; 2] = [4, 2];
+
+/// Plans.
+pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
+    let settings = RunSettings::load(&args.config, &args.set)?;
+    let data = settings.data_backends()?;
+    terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
+    let (limit, weight_bytes) = match device::wanted(device, settings.device) {
+        Choice::Auto | Choice::Cpu => (None, WEIGHT_BYTES[0]),
+        Choice::Cuda { memory } => (memory, WEIGHT_BYTES[1]),
+    };
+    let opened = Opened::open(settings, data, false)?;
+    let report = report::report(&opened, &Cpu::new().limits(), weight_bytes, limit)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
+        return terminal::say(json);
+    }
+    terminal::say(table(&report))
+}
+
+/// The report for people.
+fn table(report: &RunReport) -> String {
+    let mut lines = vec![format!("model        {}", report.model)];
+    for bucket in &report.buckets {
+        lines.push(format!(
+            "bucket       {}x{}: {} pictures, {} a epoch in {} batches (the last of {})",
+            bucket.width,
+            bucket.height,
+            bucket.pictures,
+            bucket.appearances,
+            bucket.batches,
+            bucket.last_batch
+        ));
+    }
+    lines.push(format!(
+        "steps        {} in all, {} an epoch ({} batches)",
+        report.total_steps, report.steps_per_epoch, report.batches_per_epoch
+    ));
+    lines.push(format!(
+        "adapters     {} layers, {} trainable parameters",
+        report.adapted_layers, report.trainable_parameters
+    ));
+    let memory = &report.memory;
+    lines.push(format!("memory       recompute {}", memory.recompute));
+    let parts = [
+        ("weights", memory.weights),
+        ("adapters", memory.adapters),
+        ("gradients", memory.gradients),
+        ("optimizer", memory.optimizer),
+        ("moving average", memory.average),
+        ("step state", memory.step_state),
+        ("arena", memory.arena),
+        ("  activations at most", memory.activations),
+        ("  workspace at most", memory.workspace),
+        ("  validation pictures", memory.validation_arena),
+        ("training peak", memory.training_peak),
+        ("VAE peak", memory.vae_peak),
+        ("text encoder peak", memory.text_encoder_peak),
+    ];
+    lines.extend(parts.iter().map(|(name, bytes)| format!("  {name:<24}{}", size(*bytes as u64))));
+    lines.push("disk".to_owned());
+    lines.push(format!("  {:<24}{}", "caches", size(report.disk.caches)));
+    lines.push(format!("  {:<24}{}", "checkpoints", size(report.disk.checkpoints)));
+    for policy in &report.policies {
+        let fits = match (memory.limit, policy.fits) {
+            (None, _) => "",
+            (Some(_), true) => "  fits",
+            (Some(_), false) => "  does not fit",
+        };
+        let needs = size(policy.training_peak as u64);
+        lines.push(format!("recompute={:<11} needs {needs}{fits}", policy.recompute));
+    }
+    lines.join("\n")
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        b if b >= 1e9 => format!("{:8.2} GiB", b / (1u64 << 30) as f64),
+        b if b >= 1e6 => format!("{:8.2} MiB", b / f64::from(1 << 20)),
+        b => format!("{:8.2} KiB", b / 1024.0),
+    }
+}

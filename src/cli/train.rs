@@ -1,0 +1,160 @@
+//! `sargent train`: a run as a settings file says.
+
+use super::failure::Failure;
+use super::overrides::{self, Override};
+use super::{device, terminal};
+use crate::device::Choice;
+use crate::error::{Error, ErrorKind};
+use crate::prepare::Stage;
+use crate::report::metrics::StepMetrics;
+use crate::report::progress::Progress;
+use crate::run::Opened;
+use crate::run::training::{self, Observer, Outcome};
+use crate::settings::{self, RunSettings};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Train a LoRA as a settings file says
+///
+/// The settings file is a JSON object of the settings below, under SimpleTuner's names; a minimal one is
+///
+/// {
+///   "pretrained_model_name_or_path": "models/stable-diffusion-3.5-medium",
+///   "data_backend_config": "multidatabackend.json",
+///   "output_dir": "output",
+///   "max_train_steps": 1000
+/// }
+///
+/// and multidatabackend.json names the pictures, each with its caption in a .txt file beside it:
+///
+/// [ { "id": "mine", "instance_data_dir": "pictures" } ]
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, after_long_help = explanation())]
+pub struct TrainArgs {
+    /// The settings file
+    pub config: PathBuf,
+
+    /// A setting that wins over the file; may be given many times, an empty value takes the default
+    #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
+    pub set: Vec<Override>,
+}
+
+fn explanation() -> String {
+    format!("{EXPLANATION}\nSettings:\n\n{}", settings::help().trim_end())
+}
+
+const EXPLANATION: &str = "\
+Examples:
+  sargent train config.json
+  sargent train config.json --set max_train_steps=2000 --set learning_rate=2e-4
+  sargent train config.json --set resume_from_checkpoint=latest     go on where the last run stopped
+  sargent train config.json --set overwrite=true                    begin afresh in the same folder
+
+The output folder then holds pytorch_lora_weights.safetensors, checkpoint-N/, validation/, metrics.jsonl,
+tensorboard/, plots, and the settings as used. Ctrl-C writes a checkpoint and stops; a second one stops at once.
+";
+
+/// Trains.
+pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<(), Failure> {
+    let settings = RunSettings::load(&args.config, &args.set)?;
+    let data = settings.data_backends()?;
+    terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
+    let cpu = device::announced(device, settings.device)?;
+    let opened = Opened::open(settings, data, true)?;
+    opened.dataset.notes.iter().for_each(terminal::note);
+    opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
+    let stop = stop_on_signals()?;
+    let mut watch = Watch::default();
+    let outcome = training::train(&opened, cpu, &mut watch, &stop).map_err(|failed| {
+        if failed.while_running { Failure::while_running(failed.error) } else { failed.error.into() }
+    })?;
+    watch.finish();
+    let output = opened.settings.output_dir.display();
+    match outcome {
+        Outcome::Finished => terminal::note(format_args!("done: {output}")),
+        Outcome::NothingToDo => terminal::note(format_args!("all steps were done already: {output}")),
+        Outcome::Stopped(step) => terminal::note(format_args!(
+            "stopped after step {step}; resume_from_checkpoint=latest goes on from there"
+        )),
+    }
+    Ok(())
+}
+
+/// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, INTERRUPTED, stop.clone())
+            .and_then(|_| flag::register(signal, stop.clone()))
+            .map_err(|e| Error::new(ErrorKind::Usage, "signals", e.to_string()))?;
+    }
+    Ok(stop)
+}
+
+/// Exit code after a second Ctrl-C.
+const INTERRUPTED: i32 = 1;
+
+/// Shows a run's progress on stderr.
+#[derive(Default)]
+struct Watch {
+    bar: Option<Progress>,
+    label: String,
+}
+
+impl Watch {
+    /// The bar of this label, a new one if another was shown.
+    fn bar(&mut self, label: &str, done: u64, total: u64) -> &mut Progress {
+        if self.label != label {
+            self.finish();
+            self.label = label.to_owned();
+        }
+        self.bar.get_or_insert_with(|| Progress::on_stderr(label, done, total))
+    }
+
+    fn finish(&mut self) {
+        self.bar.take().into_iter().for_each(Progress::finish);
+        self.label.clear();
+    }
+}
+
+impl Observer for Watch {
+    fn note(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.note(text),
+            None => terminal::note(text),
+        }
+    }
+
+    fn encoding(&mut self, stage: Stage, done: usize, total: usize) {
+        let label = match stage {
+            Stage::Pictures => "encoding pictures",
+            Stage::Texts => "encoding texts",
+        };
+        self.bar(label, 0, total as u64).update(done as u64, "");
+    }
+
+    fn training(&mut self, done: u64, total: u64) {
+        self.bar("training", done, total);
+    }
+
+    fn step(&mut self, metrics: &StepMetrics) {
+        if let Some(bar) = self.bar.as_mut().filter(|_| self.label == "training") {
+            bar.training_step(metrics);
+        }
+    }
+
+    fn drawn(&mut self, step: u64, done: usize, total: usize) {
+        // Between steps the training bar stays, and pictures are told as they come.
+        match &self.bar {
+            Some(bar) if self.label == "training" => {
+                if done == total {
+                    bar.note(&format!("drew {total} validation pictures after step {step}"));
+                }
+            }
+            _ => self.bar("drawing", 0, total as u64).update(done as u64, ""),
+        }
+    }
+}
