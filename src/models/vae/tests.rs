@@ -196,7 +196,7 @@ fn halving_pads_right_and_bottom_only() {
 fn one_lit_corner_gives_diffusers_means() {
     let mut picture = vec![-1.0; 3 * 64];
     picture.chunks_mut(64).for_each(|plane| plane[63] = 1.0);
-    let latents = golden_vae().encode(&picture, 8, 8).unwrap();
+    let latents = golden_vae().encode(&mut engine(), &picture, (8, 8)).unwrap();
     assert_close("mean", &latents.mean, &LIT_CORNER_MEANS, 1e-5);
 }
 
