@@ -35,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("ops", &["autograd", "error", "kernels", "tensor"]),
     ("models", &["autograd", "device", "error", "kernels", "ops", "random", "tensor", "weights"]),
     ("export", &["error", "models", "tensor", "weights"]),
-    ("prepare", &["cache", "dataset", "error", "models", "weights"]),
+    ("prepare", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
     ("validate", &["autograd", "cache", "diffusion", "error", "models", "tensor", "weights"]),
     (
         "train",

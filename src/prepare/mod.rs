@@ -2,8 +2,10 @@
 //!
 //! Encoders are opened only if something is missing, and are gone when this returns.
 
+use crate::autograd::{Engine, Persistent};
 use crate::cache::{self, LatentKey, Store, TextKey};
 use crate::dataset::{Dataset, Sample};
+use crate::device::cpu::Cpu;
 use crate::error::Result;
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
@@ -24,6 +26,8 @@ pub struct Work<'a> {
     pub t5_length: usize,
     /// Rows of a picture that the VAE handles at a time; 0: as many as suit it.
     pub vae_band_rows: usize,
+    /// The device that encodes.
+    pub cpu: Cpu,
 }
 
 /// The keys under which everything lies.
@@ -114,10 +118,11 @@ fn encode_pictures(
         return Ok(0);
     }
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(work.vae_band_rows);
+    let mut engine = Engine::new(work.cpu, 0, Persistent::new(1));
     for (done, (sample, key)) in missing.iter().enumerate() {
         progress(Stage::Pictures, done, missing.len());
         let pixels = sample.load_pixels()?;
-        let encoded = vae.encode(&pixels.data, pixels.width, pixels.height)?;
+        let encoded = vae.encode(&mut engine, &pixels.data, (pixels.width, pixels.height))?;
         let (height, width) = (pixels.height / LATENT_PIXEL, pixels.width / LATENT_PIXEL);
         let shape = [encoded.mean.len() / (height * width), height, width];
         let entry = cache::Latents { shape, mean: encoded.mean, logvar: encoded.logvar };

@@ -58,6 +58,7 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
     };
     let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
     let persistent = load::region(&adapters);
+    let mut engine = Engine::new(cpu, 0, persistent.clone());
     let latents = {
         let model = PictureModel {
             weights: &files.mmdit,
@@ -65,13 +66,12 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
             adapters: &adapters,
             persistent: &persistent,
         };
-        let mut engine = Engine::new(cpu, 0, persistent.clone());
         load::write(&mut engine, &adapters, &loaded);
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         Drawing::new(model).draw(&mut engine, prompt, picture)?
     };
     let mut vae = Vae::open(files.vae()?, &files.vae_constants)?.with_band_rows(settings.vae_band_rows);
-    let values = vae.decode(&latents, picture.width, picture.height)?;
+    let values = vae.decode(&mut engine, &latents, (picture.width, picture.height))?;
     let image = png::picture(&values, request.size.width, request.size.height)?;
     let about = about(&request.prompt, &request.negative, &picture, None);
     png::write(&request.out, &image, &about.chunks())

@@ -118,6 +118,7 @@ pub fn train(
             prompts: &opened.prompts(),
             t5_length: settings.tokenizer_max_length,
             vae_band_rows: settings.vae_band_rows,
+            cpu,
         },
         &mut |stage, done, total| observer.encoding(stage, done, total),
     )?;
