@@ -26,6 +26,7 @@ fn normals(lane: u32, elements: usize) -> Vec<f32> {
     values
 }
 
+#[expect(clippy::print_stderr, reason = "a bench speaks to whoever runs it")]
 fn miniature(criterion: &mut Criterion) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny-sd35/transformer");
     let weights = open_mmdit(&folder).expect("the bundled model opens");

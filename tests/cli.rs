@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn sargent(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sargent")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_sargent")).args(arguments).output().expect("the program starts")
 }
 
 /// Runs a command line that is wrong; what it prints to stderr.
 fn refused(arguments: &[&str]) -> String {
     let output = sargent(arguments);
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
     assert!(stderr.contains("sargent: error: "), "{arguments:?}: {stderr}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
@@ -23,18 +23,22 @@ fn shown(arguments: &[&str]) -> String {
     let output = sargent(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// A run's settings in `folder`, valid as far as a settings file alone can be.
 fn write_run(folder: &Path) -> String {
-    std::fs::create_dir_all(folder.join("pictures")).unwrap();
+    let output = folder.join("output").display().to_string();
     let run = r#"{ "pretrained_model_name_or_path": "model", "data_backend_config": "data.json",
         "output_dir": "OUTPUT", "max_train_steps": 1 }"#;
-    let output = folder.join("output");
-    std::fs::write(folder.join("run.json"), run.replace("OUTPUT", output.to_str().unwrap())).unwrap();
-    std::fs::write(folder.join("data.json"), r#"[{ "id": "a", "instance_data_dir": "pictures" }]"#).unwrap();
-    folder.join("run.json").to_str().unwrap().to_owned()
+    std::fs::create_dir_all(folder.join("pictures")).expect("a new folder");
+    for (name, text) in [
+        ("run.json", run.replace("OUTPUT", &output)),
+        ("data.json", r#"[{ "id": "a", "instance_data_dir": "pictures" }]"#.to_owned()),
+    ] {
+        std::fs::write(folder.join(name), text).expect("a new file");
+    }
+    folder.join("run.json").display().to_string()
 }
 
 #[test]

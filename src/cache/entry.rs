@@ -4,10 +4,13 @@
 //! renamed, and a CRC-32C of the tensors' bytes, against damage that leaves the header intact.
 
 use super::key::{Key, LatentKey, TextKey};
-use crate::tensor::Shape;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Shape};
+use crate::weights::{TensorBytes, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The metadata key.
 const METADATA: &str = "sargent";
@@ -101,54 +104,44 @@ impl Entry for TextEmbeddings {
     }
 }
 
-/// The file of `entry` under the key with `digest`.
+/// Writes `entry` to `path`, under the key with `digest`.
 ///
 /// # Errors
-/// Tensors whose data do not fill their shapes, in words.
-pub(super) fn to_file<E: Entry>(entry: &E, digest: &str) -> Result<Vec<u8>, String> {
-    let tensors = entry.tensors();
-    let bytes: [&[u8]; 2] = [bytemuck::cast_slice(tensors[0].1), bytemuck::cast_slice(tensors[1].1)];
-    let seal = Seal { key: digest.to_owned(), crc32c: checksum(bytes) };
-    let seal = serde_json::to_string(&seal).map_err(|e| e.to_string())?;
-    let mut views = Vec::new();
-    for i in 0..2 {
-        let view = TensorView::new(Dtype::F32, tensors[i].0.dims().to_vec(), bytes[i]);
-        views.push((E::NAMES[i], view.map_err(|e| format!("{}: {e}", E::NAMES[i]))?));
-    }
-    let metadata = HashMap::from([(METADATA.to_owned(), seal)]);
-    safetensors::serialize(views, Some(metadata)).map_err(|e| e.to_string())
+/// Tensors whose data do not fill their shapes; what the disk says.
+pub(super) fn write<E: Entry>(path: &Path, entry: &E, digest: &str) -> Result<()> {
+    let [first, second] = entry.tensors();
+    let crc32c = checksum([bytemuck::cast_slice(first.1), bytemuck::cast_slice(second.1)]);
+    let tensor = |name, (shape, values)| TensorBytes::f32(name, shape, values);
+    let tensors = [tensor(E::NAMES[0], first), tensor(E::NAMES[1], second)];
+    let seal = json!(Seal { key: digest.to_owned(), crc32c }).to_string();
+    write_tensors(path, &tensors, &BTreeMap::from([(METADATA.to_owned(), seal)]))
 }
 
 /// The entry in `file`, which must be the one under the key with `digest`.
 ///
 /// # Errors
-/// Whatever shows that the file is damaged or another one, in words.
-pub(super) fn from_file<E: Entry>(file: &[u8], digest: &str) -> Result<E, String> {
-    let (_, header) = SafeTensors::read_metadata(file).map_err(|e| e.to_string())?;
-    let seal = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA)).ok_or("no seal")?;
-    let seal: Seal = serde_json::from_str(seal).map_err(|e| e.to_string())?;
+/// Whatever shows that the file is damaged or another one.
+pub(super) fn read<E: Entry>(file: &TensorFile, digest: &str) -> Result<E> {
+    let damaged = |cause: &str| Error::weights(file.path(), cause);
+    let seal = file.metadata().get(METADATA).ok_or_else(|| damaged("no seal"))?;
+    let seal: Seal = serde_json::from_str(seal).map_err(|e| damaged(&e.to_string()))?;
     if seal.key != digest {
-        return Err("belongs to another key".to_owned());
+        return Err(damaged("belongs to another key"));
     }
-    let tensors = SafeTensors::deserialize(file).map_err(|e| e.to_string())?;
-    let [first, second] = E::NAMES.map(|name| tensors.tensor(name).map_err(|e| e.to_string()));
-    let (first, second) = (first?, second?);
-    if checksum([first.data(), second.data()]) != seal.crc32c {
-        return Err("the checksum does not match".to_owned());
+    let [first, second] = E::NAMES.map(|name| file.view(name));
+    let views = [first?, second?];
+    if checksum(views.map(|view| view.bytes)) != seal.crc32c {
+        return Err(damaged("the checksum does not match"));
     }
-    let read = [floats(&first)?, floats(&second)?];
-    E::from_tensors(read).ok_or_else(|| "the shapes do not fit together".to_owned())
+    if views.iter().any(|view| view.dtype != DType::F32) {
+        return Err(damaged("its numbers are not of 32 bits"));
+    }
+    // The file's bytes need not be aligned.
+    let read = views.map(|view| (Shape::from(view.shape), bytemuck::pod_collect_to_vec(view.bytes)));
+    E::from_tensors(read).ok_or_else(|| damaged("the shapes do not fit together"))
 }
 
 /// CRC-32C of both tensors' bytes.
 fn checksum(bytes: [&[u8]; 2]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(bytes[0]), bytes[1])
-}
-
-/// A tensor's shape and values; the file's bytes need not be aligned.
-fn floats(view: &TensorView<'_>) -> Result<(Shape, Vec<f32>), String> {
-    if view.dtype() != Dtype::F32 {
-        return Err(format!("holds {:?} instead of F32", view.dtype()));
-    }
-    Ok((Shape::from(view.shape()), bytemuck::pod_collect_to_vec(view.data())))
 }

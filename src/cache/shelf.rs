@@ -2,8 +2,8 @@
 
 use super::entry::{self, Entry};
 use super::key::Key;
-use crate::error::{Error, ErrorKind, Result};
-use crate::files;
+use crate::error::{Error, Result};
+use crate::weights::TensorFile;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,10 +50,7 @@ impl<E: Entry> Shelf<E> {
     /// A folder that cannot be written to, or tensors whose data do not fill their shapes.
     pub fn put(&self, key: &E::Key, entry: &E) -> Result<()> {
         let digest = key.digest();
-        let path = self.path(&digest);
-        let bytes = entry::to_file(entry, &digest)
-            .map_err(|cause| Error::new(ErrorKind::Shape, path.display().to_string(), cause))?;
-        files::replace_bytes(&path, &bytes)
+        entry::write(&self.path(&digest), entry, &digest)
     }
 
     /// How many calls of [`Shelf::get`] found their entry.
@@ -79,13 +76,14 @@ impl<E: Entry> Shelf<E> {
     /// The entry with `digest`, if it is there and whole.
     fn read(&self, digest: &str) -> Option<E> {
         let path = self.path(digest);
-        let cause = match std::fs::read(&path) {
-            Ok(bytes) => match entry::from_file(&bytes, digest) {
-                Ok(entry) => return Some(entry),
-                Err(cause) => cause,
-            },
+        let file = match std::fs::read(&path) {
+            Ok(bytes) => TensorFile::from_bytes(&path, bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(e) => Error::io(&path, &e).cause,
+            Err(e) => Err(Error::io(&path, &e)),
+        };
+        let cause = match file.and_then(|file| entry::read(&file, digest)) {
+            Ok(entry) => return Some(entry),
+            Err(error) => error.cause,
         };
         let note = format!("{}: damaged cache entry is made again ({cause})", path.display());
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);

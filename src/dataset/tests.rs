@@ -23,21 +23,7 @@ impl Folder {
     }
 
     fn options(&self) -> DatasetOptions {
-        DatasetOptions {
-            sources: vec![Source {
-                only_square: false,
-                minimum_side: 0,
-                id: "pictures".into(),
-                folder: self.0.path().to_owned(),
-                captions: CaptionStrategy::TextFile,
-                prepend: None,
-                passes: 1,
-                resolution: 128,
-            }],
-            max_side: Some(384),
-            skip_broken_images: false,
-            check_pixels: true,
-        }
+        options(self.0.path())
     }
 
     fn open(&self) -> Result<Dataset> {
@@ -45,24 +31,29 @@ impl Folder {
     }
 }
 
-#[test]
-fn the_bundled_pictures_fall_into_their_three_buckets() {
-    let options = DatasetOptions {
+/// The dataset in `folder`, as a small run would open it.
+fn options(folder: &Path) -> DatasetOptions {
+    DatasetOptions {
         sources: vec![Source {
-            only_square: false,
-            minimum_side: 0,
-            id: "style".into(),
-            folder: concat!(env!("CARGO_MANIFEST_DIR"), "/assets/style-dataset").into(),
+            id: "pictures".into(),
+            folder: folder.to_owned(),
             captions: CaptionStrategy::TextFile,
             prepend: None,
             passes: 1,
             resolution: 128,
+            only_square: false,
+            minimum_side: 0,
         }],
         max_side: Some(384),
         skip_broken_images: false,
         check_pixels: true,
-    };
-    let dataset = Dataset::open(&options).unwrap();
+    }
+}
+
+#[test]
+fn the_bundled_pictures_fall_into_their_three_buckets() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/style-dataset");
+    let dataset = Dataset::open(&options(Path::new(folder))).unwrap();
     assert_eq!((dataset.samples.len(), dataset.broken.len()), (24, 0));
     assert!(dataset.samples.iter().all(|s| s.captions.len() == 1 && s.captions[0].contains("k4s4")));
     let length = Length::Epochs(1);

@@ -95,46 +95,6 @@ impl LossWeighting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diffusion::golden;
-    use crate::diffusion::sigmas::training_sigmas;
-
-    #[test]
-    fn densities_equal_the_golden_ones() {
-        let file = golden::read("densities.safetensors");
-        let table = training_sigmas(3.0);
-        for (name, density) in [
-            ("logit_normal_m0_s1", Density::LogitNormal { mean: 0.0, std: 1.0 }),
-            ("logit_normal_m0.5_s0.8", Density::LogitNormal { mean: 0.5, std: 0.8 }),
-            ("mode_1.29", Density::Mode { scale: 1.29 }),
-            ("mode_-0.5", Density::Mode { scale: -0.5 }),
-            ("none", Density::Uniform),
-            ("sigma_sqrt", Density::Uniform),
-            ("cosmap", Density::Uniform),
-        ] {
-            let base = file.f32(&format!("{name}.base"));
-            let u: Vec<f64> = base.iter().map(|&base| density.u(base)).collect();
-            golden::close(&u, &file.f32(&format!("{name}.u")), 2e-6);
-            let rows: Vec<usize> = u.iter().map(|&u| schedule_index(u as f32)).collect();
-            let expected = file.i64(&format!("{name}.schedule_index"));
-            assert!(rows.iter().zip(&expected).all(|(&ours, &row)| ours as i64 == row));
-            let sigmas: Vec<f64> = rows.iter().map(|&row| table[row]).collect();
-            golden::close(&sigmas, &file.f32(&format!("{name}.sigma")), 2e-6);
-        }
-    }
-
-    #[test]
-    fn weights_equal_the_golden_ones() {
-        let file = golden::read("densities.safetensors");
-        let sigmas = file.f32("weighting.sigmas");
-        for (name, weighting) in [
-            ("none", LossWeighting::None),
-            ("sigma_sqrt", LossWeighting::SigmaSqrt),
-            ("cosmap", LossWeighting::Cosmap),
-        ] {
-            let weights: Vec<f64> = sigmas.iter().map(|&sigma| weighting.weight(sigma)).collect();
-            golden::close(&weights, &file.f32(&format!("weighting.{name}")), 2e-6);
-        }
-    }
 
     /// Predicting the clean latents, `x - sigma * velocity`, instead of the velocity multiplies the loss by sigma^2.
     #[test]

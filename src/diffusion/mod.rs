@@ -4,8 +4,6 @@
 //! `noise - latents`, and its time input is `1000 * sigma`. Sigma 1 is pure noise, sigma 0 the picture.
 
 pub mod density;
-#[cfg(test)]
-mod golden;
 pub mod sampler;
 pub mod sigmas;
 pub mod torch_noise;

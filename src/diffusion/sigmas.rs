@@ -92,25 +92,6 @@ fn schedule_error(cause: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diffusion::golden;
-
-    #[test]
-    fn tables_equal_the_golden_ones() {
-        let file = golden::read("noise_schedules.safetensors");
-        for shift in [1.0, 3.0] {
-            let training = training_sigmas(shift);
-            let key = |name: &str| format!("shift{shift}.{name}");
-            golden::close(&training, &file.f32(&key("train.sigmas")), 1e-6);
-            let times: Vec<f64> = training.iter().map(|&sigma| f64::from(timestep(sigma))).collect();
-            golden::close(&times, &file.f32(&key("train.timesteps")), 1e-6);
-            for steps in [4, 28, 40] {
-                let schedule = Schedule::sampling(steps, shift).unwrap();
-                golden::close(schedule.sigmas(), &file.f32(&key(&format!("steps{steps}.sigmas"))), 1e-6);
-                let times: Vec<f64> = schedule.timesteps().into_iter().map(f64::from).collect();
-                golden::close(&times, &file.f32(&key(&format!("steps{steps}.timesteps"))), 1e-6);
-            }
-        }
-    }
 
     /// Values printed by diffusers for one and two steps, where a single step keeps the highest level.
     #[test]

@@ -1,12 +1,11 @@
 //! Reads LoRA files of the common tools: ours, PEFT's with and without its metadata, older diffusers names, kohya's
 //! fused single-file names, ComfyUI's and OneTrainer's variants of these.
 
-use super::LoraModule;
 use super::module_names::{self, Layer};
 use crate::error::{Error, Result};
-use half::{bf16, f16};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use crate::models::adapter::LoraModule;
+use crate::tensor::DType;
+use crate::weights::TensorFile;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -37,17 +36,15 @@ const LISTED: usize = 5;
 /// partner; wrong shapes; values that are not finite.
 pub fn read_lora(path: &Path) -> Result<Vec<LoraModule>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-    let unreadable = |e: safetensors::SafeTensorError| {
-        Error::weights(path, format!("not a whole safetensors file ({e})"))
+    let file = TensorFile::from_bytes(path, bytes).map_err(|e| {
+        Error::weights(path, format!("not a whole safetensors file ({})", e.cause))
             .hint("download or export the LoRA again")
-    };
-    let file = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
-    let metadata = PeftMetadata::parse(path, header.metadata().as_ref())?;
+    })?;
+    let metadata = PeftMetadata::parse(path, file.metadata())?;
 
     let mut modules = BTreeMap::new();
-    for (name, pair, layer) in pairs_by_layer(path, &file)? {
-        for module in read_pair(path, &name, &pair, &layer, metadata.as_ref())? {
+    for (name, pair, layer) in pairs_by_layer(&file)? {
+        for module in read_pair(&file, &name, &pair, &layer, metadata.as_ref())? {
             if let Some(twice) = modules.insert(module.module.clone(), module) {
                 return Err(Error::weights(path, format!("it holds two adapters for `{}`", twice.module)));
             }
@@ -56,19 +53,20 @@ pub fn read_lora(path: &Path) -> Result<Vec<LoraModule>> {
     Ok(modules.into_values().collect())
 }
 
-/// The tensors of one name.
+/// The keys of the tensors of one name.
 #[derive(Default)]
 struct Pair<'a> {
-    a: Option<(String, TensorView<'a>)>,
-    b: Option<(String, TensorView<'a>)>,
-    alpha: Option<(String, TensorView<'a>)>,
+    a: Option<&'a str>,
+    b: Option<&'a str>,
+    alpha: Option<&'a str>,
 }
 
 /// Sorts the file's tensors into pairs and finds the layer of each.
-fn pairs_by_layer<'a>(path: &Path, file: &SafeTensors<'a>) -> Result<Vec<(String, Pair<'a>, Layer)>> {
+fn pairs_by_layer(file: &TensorFile) -> Result<Vec<(String, Pair<'_>, Layer)>> {
+    let path = file.path();
     let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
     let mut strangers = Vec::new();
-    for (key, view) in file.iter() {
+    for key in file.names() {
         if let Some((_, kind)) = OTHER_KINDS.iter().find(|(part, _)| key.contains(part)) {
             return Err(Error::tensor(
                 path,
@@ -77,13 +75,12 @@ fn pairs_by_layer<'a>(path: &Path, file: &SafeTensors<'a>) -> Result<Vec<(String
             ));
         }
         let strip = |suffixes: &[&str]| suffixes.iter().find_map(|suffix| key.strip_suffix(suffix));
-        let entry = Some((key.to_owned(), view));
         if let Some(name) = strip(&A_SUFFIXES) {
-            pairs.entry(name.to_owned()).or_default().a = entry;
+            pairs.entry(name.to_owned()).or_default().a = Some(key);
         } else if let Some(name) = strip(&B_SUFFIXES) {
-            pairs.entry(name.to_owned()).or_default().b = entry;
+            pairs.entry(name.to_owned()).or_default().b = Some(key);
         } else if let Some(name) = key.strip_suffix(ALPHA_SUFFIX) {
-            pairs.entry(name.to_owned()).or_default().alpha = entry;
+            pairs.entry(name.to_owned()).or_default().alpha = Some(key);
         } else {
             strangers.push(key.to_owned());
         }
@@ -119,22 +116,23 @@ fn unknown_modules(path: &Path, names: &[String]) -> Error {
 
 /// The modules of one pair: one, or three that share A and split B's rows.
 fn read_pair(
-    path: &Path,
+    file: &TensorFile,
     name: &str,
-    pair: &Pair,
+    pair: &Pair<'_>,
     layer: &Layer,
     metadata: Option<&PeftMetadata>,
 ) -> Result<Vec<LoraModule>> {
+    let path = file.path();
     let missing = |part: &str| Error::weights(path, format!("the adapter `{name}` lacks its {part}"));
-    let (a_key, a) = pair.a.as_ref().ok_or_else(|| missing("lora_A (lora_down)"))?;
-    let (b_key, b) = pair.b.as_ref().ok_or_else(|| missing("lora_B (lora_up)"))?;
-    let [rank, in_features] = matrix(path, a_key, a)?;
-    let [out_features, b_rank] = matrix(path, b_key, b)?;
+    let a_key = pair.a.ok_or_else(|| missing("lora_A (lora_down)"))?;
+    let b_key = pair.b.ok_or_else(|| missing("lora_B (lora_up)"))?;
+    let [rank, in_features] = extents(file, a_key)?;
+    let [out_features, b_rank] = extents(file, b_key)?;
     if rank != b_rank {
-        let cause = format!("shape {:?} does not fit lora_A's rank {rank}", b.shape());
+        let cause = format!("shape [{out_features}, {b_rank}] does not fit lora_A's rank {rank}");
         return Err(Error::tensor(path, b_key, cause));
     }
-    let (a, mut b) = (floats(path, a_key, a)?, floats(path, b_key, b)?);
+    let (a, mut b) = (floats(file, a_key)?, floats(file, b_key)?);
     let chunks = layer.modules.len();
     let swaps = layer.swaps_halves(in_features, out_features);
     if !out_features.is_multiple_of(if swaps { 2 } else { chunks }) {
@@ -145,8 +143,8 @@ fn read_pair(
         b.rotate_left(half);
     }
     let rows = b.len() / chunks;
-    let scale = match (&pair.alpha, metadata) {
-        (Some((key, alpha)), _) => alpha_value(path, key, alpha)? / rank as f64,
+    let scale = match (pair.alpha, metadata) {
+        (Some(key), _) => alpha_value(file, key)? / rank as f64,
         (None, Some(metadata)) => metadata.scale(path, &layer.modules[0], rank)?,
         (None, None) => 1.0,
     };
@@ -160,40 +158,37 @@ fn read_pair(
     Ok(layer.modules.iter().zip(b.chunks(rows)).map(module).collect())
 }
 
-fn matrix(path: &Path, key: &str, view: &TensorView) -> Result<[usize; 2]> {
-    match *view.shape() {
+fn extents(file: &TensorFile, key: &str) -> Result<[usize; 2]> {
+    match *file.view(key)?.shape {
         [rows, columns] if rows > 0 && columns > 0 => Ok([rows, columns]),
-        _ => Err(Error::tensor(path, key, format!("shape {:?} where a matrix is expected", view.shape()))),
-    }
-}
-
-fn alpha_value(path: &Path, key: &str, view: &TensorView) -> Result<f64> {
-    match floats(path, key, view)?.as_slice() {
-        [alpha] => Ok(f64::from(*alpha)),
-        values => {
-            Err(Error::tensor(path, key, format!("{} values where one alpha is expected", values.len())))
+        ref shape => {
+            Err(Error::tensor(file.path(), key, format!("shape {shape:?} where a matrix is expected")))
         }
     }
 }
 
-fn floats(path: &Path, key: &str, view: &TensorView) -> Result<Vec<f32>> {
-    let data = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => words(data).map(f32::from_le_bytes).collect(),
-        Dtype::F64 => words(data).map(|word| f64::from_le_bytes(word) as f32).collect(),
-        Dtype::BF16 => words(data).map(|word| bf16::from_le_bytes(word).to_f32()).collect(),
-        Dtype::F16 => words(data).map(|word| f16::from_le_bytes(word).to_f32()).collect(),
-        other => return Err(Error::tensor(path, key, format!("element type {other:?} is not supported"))),
-    };
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(values),
-        Some(at) => Err(Error::tensor(path, key, format!("element {at} is {}", values[at]))
-            .hint("the training that made this file diverged; use an earlier checkpoint")),
+fn alpha_value(file: &TensorFile, key: &str) -> Result<f64> {
+    match floats(file, key)?.as_slice() {
+        [alpha] => Ok(f64::from(*alpha)),
+        values => {
+            let cause = format!("{} values where one alpha is expected", values.len());
+            Err(Error::tensor(file.path(), key, cause))
+        }
     }
 }
 
-fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
-    data.as_chunks::<N>().0.iter().copied()
+fn floats(file: &TensorFile, key: &str) -> Result<Vec<f32>> {
+    let wrong = |cause: String| Error::tensor(file.path(), key, cause);
+    let dtype = file.view(key)?.dtype;
+    if !matches!(dtype, DType::F32 | DType::F64 | DType::Bf16 | DType::F16) {
+        return Err(wrong(format!("the element type {dtype} is not supported")));
+    }
+    let values = file.read_f32(key)?;
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(at) => Err(wrong(format!("element {at} is {}", values[at]))
+            .hint("the training that made this file diverged; use an earlier checkpoint")),
+    }
 }
 
 /// What PEFT says about rank and alpha in `lora_adapter_metadata`.
@@ -207,8 +202,8 @@ struct PeftMetadata {
 
 impl PeftMetadata {
     /// `None` where the header has no such metadata.
-    fn parse(path: &Path, header: Option<&HashMap<String, String>>) -> Result<Option<Self>> {
-        let Some(text) = header.and_then(|header| header.get("lora_adapter_metadata")) else {
+    fn parse(path: &Path, header: &BTreeMap<String, String>) -> Result<Option<Self>> {
+        let Some(text) = header.get("lora_adapter_metadata") else {
             return Ok(None);
         };
         let json: Value = serde_json::from_str(text).map_err(|e| {

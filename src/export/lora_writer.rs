@@ -1,11 +1,12 @@
 //! Writes the one LoRA form that loads at full strength in diffusers, ComfyUI and stable-diffusion.cpp: split keys
 //! under `transformer.`, alpha folded into B, no alpha tensors. The bytes depend on the weights and settings alone.
 
-use super::LoraModule;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files;
+use crate::models::adapter::LoraModule;
+use crate::tensor::DType;
+use crate::weights::{TensorBytes, write_tensors};
 use half::bf16;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::Path;
 
 /// Element type of the written file.
@@ -24,39 +25,42 @@ pub enum SaveDtype {
 /// # Errors
 /// A weight that is not finite, or too large for `dtype`; sizes that contradict the rank; what the disk says.
 pub fn write_lora(path: &Path, modules: &[LoraModule], dtype: SaveDtype, settings: &Value) -> Result<()> {
-    files::replace_bytes(path, &lora_bytes(modules, dtype, settings)?)
+    let metadata = [("format", "pt".to_owned()), ("sargent", settings.to_string())];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    write_tensors(path, &tensors(modules, dtype)?, &metadata)
 }
 
-/// The bytes that [`write_lora`] writes.
-pub fn lora_bytes(modules: &[LoraModule], dtype: SaveDtype, settings: &Value) -> Result<Vec<u8>> {
+/// The two factors of every module, alpha folded into B.
+fn tensors(modules: &[LoraModule], dtype: SaveDtype) -> Result<Vec<TensorBytes<'static>>> {
     let mut tensors = Vec::with_capacity(2 * modules.len());
     for module in modules {
         check_sizes(module)?;
-        let fold = |value: &f32| f64::from(*value) * module.scale;
-        let pair = [
-            (
-                "lora_A",
-                [module.rank, module.in_features()],
-                module.a.iter().map(|&value| value.into()).collect(),
-            ),
-            ("lora_B", [module.out_features(), module.rank], module.b.iter().map(fold).collect::<Vec<f64>>()),
-        ];
-        for (part, shape, values) in pair {
-            let name = format!("transformer.{}.{part}.weight", module.module);
-            let data = encode(&values, dtype).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Training,
-                    format!("tensor `{name}`"),
-                    "it holds values that are not finite",
-                )
-                .hint("nothing was written; lower the learning rate or start from an earlier checkpoint")
-            })?;
-            tensors.push(Tensor { name, shape, data });
-        }
+        let a = module.a.iter().map(|&value| f64::from(value)).collect();
+        let b = module.b.iter().map(|&value| f64::from(value) * module.scale).collect();
+        tensors.push(tensor(module, "lora_A", [module.rank, module.in_features()], a, dtype)?);
+        tensors.push(tensor(module, "lora_B", [module.out_features(), module.rank], b, dtype)?);
     }
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    let settings = settings.to_string();
-    Ok(safetensors_bytes(&tensors, dtype, &[("format", "pt"), ("sargent", &settings)]))
+    Ok(tensors)
+}
+
+fn tensor(
+    module: &LoraModule,
+    factor: &str,
+    shape: [usize; 2],
+    values: Vec<f64>,
+    dtype: SaveDtype,
+) -> Result<TensorBytes<'static>> {
+    let name = format!("transformer.{}.{factor}.weight", module.module);
+    let Some(bytes) = encode(&values, dtype) else {
+        let place = format!("tensor `{name}`");
+        return Err(Error::new(ErrorKind::Training, place, "it holds values that are not finite")
+            .hint("nothing was written; lower the learning rate or start from an earlier checkpoint"));
+    };
+    let dtype = match dtype {
+        SaveDtype::Bf16 => DType::Bf16,
+        SaveDtype::F32 => DType::F32,
+    };
+    Ok(TensorBytes { name: name.into(), dtype, shape: shape.into(), bytes: bytes.into() })
 }
 
 fn check_sizes(module: &LoraModule) -> Result<()> {
@@ -101,34 +105,6 @@ fn round_to_odd(value: f64) -> f32 {
     }
 }
 
-struct Tensor {
-    name: String,
-    shape: [usize; 2],
-    data: Vec<u8>,
-}
-
-/// A safetensors file with its tensors and metadata in the order given.
-fn safetensors_bytes(tensors: &[Tensor], dtype: SaveDtype, metadata: &[(&str, &str)]) -> Vec<u8> {
-    let dtype = match dtype {
-        SaveDtype::Bf16 => "BF16",
-        SaveDtype::F32 => "F32",
-    };
-    let metadata: Map<String, Value> = metadata.iter().map(|&(k, v)| (k.to_owned(), json!(v))).collect();
-    let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(metadata))]);
-    let mut start = 0;
-    for Tensor { name, shape, data } in tensors {
-        let end = start + data.len();
-        header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
-        start = end;
-    }
-    let mut header = Value::Object(header).to_string();
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header.as_bytes());
-    tensors.iter().for_each(|tensor| bytes.extend(&tensor.data));
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +132,7 @@ mod tests {
             scale: 1.0,
         };
         for bad in [module(0, 4, 4), module(3, 4, 6), module(2, 0, 6), module(2, 4, 5)] {
-            assert_eq!(lora_bytes(&[bad], SaveDtype::F32, &json!({})).unwrap_err().kind, ErrorKind::Shape);
+            assert_eq!(tensors(&[bad], SaveDtype::F32).unwrap_err().kind, ErrorKind::Shape);
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::device::cpu;
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
-use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
+use crate::kernels::matrix::{Matrix, MatrixMut, multiply, rows_of};
 use crate::kernels::parallel::{over_lanes, rows_a_product};
 use crate::tensor::{Shape, TensorId};
 use rayon::prelude::*;
@@ -180,12 +180,6 @@ fn weights_by_column<'a>(
         pieces.push((next..base.rows.len(), frozen.rows_in(next..base.rows.len())));
     }
     pieces
-}
-
-/// The operand as a matrix of its innermost rows.
-fn rows_of<'a>(operands: &cpu::Operands<'a>, id: TensorId) -> Matrix<'a> {
-    let shape = operands.shape(id);
-    Matrix::new(operands.read(id), shape.rows(), shape.columns())
 }
 
 /// Checks what a linear layer and its gradients share.

@@ -7,7 +7,7 @@ use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::linear::{Change, Term};
-use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
+use crate::kernels::matrix::{Matrix, MatrixMut, multiply, rows_of};
 use crate::kernels::{parallel, step_state};
 use crate::random::{Purpose, Stream};
 use crate::tensor::{Shape, TensorId};
@@ -141,11 +141,6 @@ fn dropped<'s>(
         out.iter_mut().zip(x.row(row)).enumerate().for_each(|(i, (out, x))| *out = x * factor(i));
     }
     Matrix::new(scratch, rows.len(), x.columns())
-}
-
-fn rows_of<'a>(operands: &cpu::Operands<'a>, id: TensorId) -> Matrix<'a> {
-    let shape = operands.shape(id);
-    Matrix::new(operands.read(id), shape.rows(), shape.columns())
 }
 
 /// Scratch for [`dropped`], if there is dropout.

@@ -3,6 +3,8 @@
 //! Products run on one thread each; kernels split work into parts of fixed size, so that results do not
 //! depend on the number of threads.
 
+use crate::device::cpu;
+use crate::tensor::TensorId;
 use gemm::Parallelism;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -194,6 +196,12 @@ impl<'a> MatrixMut<'a> {
             self.row_mut(row).fill(value);
         }
     }
+}
+
+/// The operand as a matrix of its innermost rows.
+pub fn rows_of<'a>(operands: &cpu::Operands<'a>, id: TensorId) -> Matrix<'a> {
+    let shape = operands.shape(id);
+    Matrix::new(operands.read(id), shape.rows(), shape.columns())
 }
 
 /// `out = scale * a b`, or with `accumulate` `out += scale * a b`.

@@ -3,8 +3,8 @@
 use crate::autograd::persistent::Flat;
 use crate::device::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::export::{self, LoraModule};
-use crate::models::adapter::load;
+use crate::export;
+use crate::models::adapter::{LoraModule, load};
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
@@ -143,7 +143,7 @@ pub fn train(
         trainer.restore(restored.step, &restored.tensors)?;
     }
     let run = Running { opened, output: &output, observer, memory, as_used, validation, stop };
-    run.to_the_end(trainer)
+    run.run_to_end(trainer)
 }
 
 /// Bytes that the run may come to keep on disk.
@@ -197,7 +197,7 @@ struct Running<'r, 'a> {
 }
 
 impl Running<'_, '_> {
-    fn to_the_end(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
+    fn run_to_end(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
         let settings = &self.opened.settings;
         let total = self.opened.schedule.total_steps() as u64;
         let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;

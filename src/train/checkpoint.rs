@@ -5,8 +5,9 @@
 
 use super::output_folder::{self, LORA_FILE, OutputFolder, REMOVING, Resume, WRITING};
 use crate::error::{Error, ErrorKind, Result};
-use crate::export::{LoraModule, SaveDtype, write_lora};
+use crate::export::{SaveDtype, write_lora};
 use crate::files;
+use crate::models::adapter::LoraModule;
 use crate::settings::{self, RunSettings};
 use crate::weights::{TensorBytes, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};

@@ -49,7 +49,7 @@ impl WeightMap {
     }
 
     /// The weight `name`, which must have the shape `shape`.
-    pub fn expect(&self, name: &str, shape: &Shape) -> Result<&Weight> {
+    pub fn expect_shape(&self, name: &str, shape: &Shape) -> Result<&Weight> {
         let weight = self.get(name)?;
         if weight.shape == *shape {
             return Ok(weight);

@@ -3,7 +3,7 @@
 use crate::autograd::persistent::Flat;
 use crate::autograd::{Engine, Persistent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::export::LoraModule;
+use crate::models::adapter::LoraModule;
 use crate::models::adapter::lora::{Adapters, LoraPair};
 use crate::models::adapter::modules::{Module, modules};
 use crate::models::mmdit::MmditConfig;

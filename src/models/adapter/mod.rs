@@ -4,9 +4,11 @@
 
 pub mod load;
 pub mod lora;
+pub mod lora_module;
 pub mod modules;
 pub mod targets;
 
 pub use lora::{Adapters, LoraPair};
+pub use lora_module::LoraModule;
 pub use modules::{Module, modules};
 pub use targets::{Targets, select};

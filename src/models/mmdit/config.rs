@@ -67,7 +67,7 @@ impl MmditConfig {
         };
         config.check_heads(weights)?;
         for (name, shape) in config.weights() {
-            weights.expect(&name, &shape)?;
+            weights.expect_shape(&name, &shape)?;
         }
         Ok(config)
     }

@@ -78,8 +78,8 @@ impl ClipConfig {
         let apply_projection = role == ClipRole::G || states_projection(&config);
         let config = config.section("text_config");
         let (width, layers) = (weights.get(TOKENS)?.shape.columns(), layer_count(weights, LAYERS));
-        config.expect("hidden_size", width)?;
-        config.expect("num_hidden_layers", layers)?;
+        config.expect_value("hidden_size", width)?;
+        config.expect_value("num_hidden_layers", layers)?;
         let projection = weights.contains("text_projection.weight");
         let projection =
             if projection { Some(weights.get("text_projection.weight")?.row_count()) } else { None };
@@ -234,7 +234,7 @@ impl ClipEncoder {
                 fuse(&mut weights, at("qkv"), ["q_proj", "k_proj", "v_proj"].map(at))?;
             }
         }
-        weights.expect(POSITIONS, &[config.positions, config.width].into())?;
+        weights.expect_shape(POSITIONS, &[config.positions, config.width].into())?;
         check_arrivals(&config.record(1, config.positions)?.program, &weights)?;
         Ok(Self { config, weights })
     }

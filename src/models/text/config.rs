@@ -63,7 +63,7 @@ impl<'a> Config<'a> {
     }
 
     /// Fails unless the number under `key`, where there is one, is `known`.
-    pub fn expect(&self, key: &str, known: usize) -> Result<()> {
+    pub fn expect_value(&self, key: &str, known: usize) -> Result<()> {
         match self.whole(key)? {
             Some(stated) if stated != known => {
                 Err(self.wrong(format!("`{key}` is {stated}, {known} was expected")))

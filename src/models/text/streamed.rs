@@ -43,7 +43,7 @@ pub(super) fn rms_norm(program: &mut Program, name: &str, x: TensorId, epsilon: 
 /// Fails unless `weights` has every weight that `program` asks for, in the shape that it asks for.
 pub(super) fn check_arrivals(program: &Program, weights: &WeightMap) -> Result<()> {
     program.nodes.iter().try_for_each(|node| match &node.work {
-        Work::WeightArrival { weight, to } => weights.expect(weight, program.shape(*to)).map(|_| ()),
+        Work::WeightArrival { weight, to } => weights.expect_shape(weight, program.shape(*to)).map(|_| ()),
         Work::Launch(_) => Ok(()),
     })
 }

@@ -66,7 +66,7 @@ impl T5Config {
             ("relative_attention_num_buckets", BUCKETS),
             ("relative_attention_max_distance", 128),
         ];
-        known.into_iter().try_for_each(|(key, value)| config.expect(key, value))?;
+        known.into_iter().try_for_each(|(key, value)| config.expect_value(key, value))?;
         expect_gated_gelu(&config)?;
         Ok(Self {
             layers,

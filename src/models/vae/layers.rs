@@ -163,7 +163,7 @@ impl<'a> Recorder<'a> {
     /// A resident weight of the given shape.
     fn weight<const N: usize>(&mut self, name: &str, dims: [usize; N]) -> Result<TensorId> {
         let shape = Shape::from(dims);
-        self.weights.expect(name, &shape)?;
+        self.weights.expect_shape(name, &shape)?;
         Ok(self.program.weight(name, &shape))
     }
 

@@ -134,7 +134,7 @@ fn the_decoder_counts_its_levels_from_the_other_end() {
 fn kernels_are_read_channels_last() {
     let path = golden("vae/diffusion_pytorch_model.safetensors");
     let vae = open_vae(&path).unwrap();
-    let weight = vae.expect("encoder.conv_in.weight", &[4, 3, 3, 3].into()).unwrap();
+    let weight = vae.expect_shape("encoder.conv_in.weight", &[4, 3, 3, 3].into()).unwrap();
     assert_eq!(weight.layout, crate::weights::Layout::ChannelsLast);
     let stored = TensorFile::open(&path).unwrap().read_f32("encoder.conv_in.weight").unwrap();
     let mut read = vec![0.0; stored.len()];

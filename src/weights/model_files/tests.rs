@@ -73,7 +73,7 @@ fn a_diffusers_folder_has_everything() {
     assert_eq!(model.vae_constants, constants);
     assert_eq!(model.mmdit_config.as_ref().unwrap()["num_layers"], 4);
     assert_eq!(model.clip_l.config.as_ref().unwrap()["hidden_act"], "quick_gelu");
-    let qkv = model.mmdit.expect("joint_blocks.3.x_block.attn.qkv.weight", &[384, 128].into()).unwrap();
+    let qkv = model.mmdit.expect_shape("joint_blocks.3.x_block.attn.qkv.weight", &[384, 128].into()).unwrap();
     assert_eq!((qkv.storage, qkv.rows.len()), (DType::Bf16, 3));
     for which in TextEncoder::ALL {
         assert!(model.tokenizer(which).unwrap().join("tokenizer.json").is_file());
@@ -246,7 +246,7 @@ fn missing_and_misshapen_tensors_are_named() {
 
     let model = open(&bundled()).unwrap();
     let shape = Shape::from([64, 127]);
-    let wrong = model.mmdit.expect("final_layer.linear.weight", &shape).map(|_| ());
+    let wrong = model.mmdit.expect_shape("final_layer.linear.weight", &shape).map(|_| ());
     assert_refused(wrong, &["proj_out.weight", "[64, 128]", "[64, 127]"]);
     assert_refused(
         model.mmdit.get("final_layer.nothing").map(|_| ()),
