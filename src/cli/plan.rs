@@ -102,14 +102,14 @@ fn table(report: &RunReport) -> String {
     lines.push("disk".to_owned());
     lines.push(format!("  {:<24}{}", "caches", size(report.disk.caches)));
     lines.push(format!("  {:<24}{}", "checkpoints", size(report.disk.checkpoints)));
-    for policy in &report.policies {
-        let fits = match (memory.limit, policy.fits) {
+    for other in &report.alternatives {
+        let fits = match (memory.limit, other.fits) {
             (None, _) => "",
             (Some(_), true) => "  fits",
             (Some(_), false) => "  does not fit",
         };
-        let needs = size(policy.training_peak as u64);
-        lines.push(format!("recompute={:<11} needs {needs}{fits}", policy.recompute));
+        let settings = format!("train_batch_size={} recompute={}", other.train_batch_size, other.recompute);
+        lines.push(format!("{settings:<41} needs {}{fits}", size(other.training_peak as u64)));
     }
     lines.join("\n")
 }

@@ -135,10 +135,34 @@ impl Opened {
         limits: &Limits,
         weight_bytes: usize,
     ) -> Result<(Programs, MemoryPlan)> {
-        let samples = self.settings.train_batch_size * self.settings.gradient_accumulation_steps;
-        let rows = samples * self.recipe.modulation_steps;
-        let fixed = memory::Fixed { limits: *limits, weight_bytes, drawing: self.drawing(limits)? };
+        let fixed = self.fixed(limits, weight_bytes)?;
+        let rows = self.modulation_rows(self.settings.train_batch_size);
         memory::fit(&self.recipe, &self.step_model(), &self.shapes(), rows, policy, &fixed)
+    }
+
+    /// What training would need under `policy` with batches of `batch` samples.
+    pub fn memory_of_batch(
+        &self,
+        batch: usize,
+        policy: Recompute,
+        limits: &Limits,
+        weight_bytes: usize,
+    ) -> Result<MemoryPlan> {
+        let fixed = self.fixed(limits, weight_bytes)?;
+        let persistent = self.recipe.persistent(batch);
+        let model = StepModel { persistent: &persistent, ..self.step_model() };
+        let shapes = self.shapes().into_iter().map(|shape| StepShape { batch, ..shape }).collect();
+        let rows = self.modulation_rows(batch);
+        Ok(memory::fit(&self.recipe, &model, &shapes, rows, Some(policy), &fixed)?.1)
+    }
+
+    /// Rows of the modulation program: the samples of as many steps as are made ahead.
+    fn modulation_rows(&self, batch: usize) -> usize {
+        batch * self.settings.gradient_accumulation_steps * self.recipe.modulation_steps
+    }
+
+    fn fixed(&self, limits: &Limits, weight_bytes: usize) -> Result<memory::Fixed> {
+        Ok(memory::Fixed { limits: *limits, weight_bytes, drawing: self.drawing(limits)? })
     }
 
     /// The recompute policy that the settings name; none for the fastest that fits.

@@ -34,8 +34,8 @@ pub struct RunReport {
     pub memory: MemoryReport,
     /// Disk.
     pub disk: DiskReport,
-    /// Policies that would fit the device's memory, with what they need.
-    pub policies: Vec<PolicyReport>,
+    /// What other policies and, where memory is limited, smaller batches would need.
+    pub alternatives: Vec<Alternative>,
 }
 
 /// One bucket.
@@ -99,10 +99,12 @@ pub struct DiskReport {
     pub checkpoints: u64,
 }
 
-/// What a policy needs.
+/// Settings that a run could have instead, and what it would then need.
 #[derive(Debug, Clone, Serialize)]
-pub struct PolicyReport {
-    /// Its name.
+pub struct Alternative {
+    /// Samples of a batch.
+    pub train_batch_size: usize,
+    /// Recompute policy.
     pub recompute: &'static str,
     /// Everything while training.
     pub training_peak: usize,
@@ -137,11 +139,6 @@ pub fn report(
         batches: count.batches,
         last_batch: count.last_batch,
     };
-    let policy = |memory: &MemoryPlan| PolicyReport {
-        recompute: memory.recompute.name(),
-        training_peak: memory.total(),
-        fits: fits(memory),
-    };
     Ok(RunReport {
         model: opened.config.release(),
         buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
@@ -152,8 +149,35 @@ pub fn report(
         trainable_parameters: opened.persistent.trainable(),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: cache_bytes(opened), checkpoints: planned_disk_bytes(opened) },
-        policies: plans.iter().map(policy).collect(),
+        alternatives: alternatives(opened, &plans, &unlimited, weight_bytes, budget, limit.is_some())?,
     })
+}
+
+/// The policies at the batch size that is set; with a limit, also at half of it, a quarter, down to one sample.
+fn alternatives(
+    opened: &Opened,
+    plans: &[MemoryPlan],
+    unlimited: &Limits,
+    weight_bytes: usize,
+    budget: u64,
+    limited: bool,
+) -> Result<Vec<Alternative>> {
+    let batch = opened.settings.train_batch_size;
+    let alternative = |batch: usize, memory: &MemoryPlan| Alternative {
+        train_batch_size: batch,
+        recompute: memory.recompute.name(),
+        training_peak: memory.total(),
+        fits: memory.total() as u64 <= budget,
+    };
+    let mut all: Vec<_> = plans.iter().map(|memory| alternative(batch, memory)).collect();
+    let smaller = std::iter::successors(Some(batch), |batch| Some(batch / 2)).skip(1).take_while(|&b| b > 0);
+    for batch in smaller.filter(|_| limited) {
+        for memory in plans {
+            let memory = opened.memory_of_batch(batch, memory.recompute, unlimited, weight_bytes)?;
+            all.push(alternative(batch, &memory));
+        }
+    }
+    Ok(all)
 }
 
 fn memory_report(
