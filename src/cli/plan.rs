@@ -47,7 +47,10 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let (limit, weight_bytes) = match device::wanted(device, settings.device) {
         Choice::Auto | Choice::Cpu => (None, WEIGHT_BYTES[0]),
-        Choice::Cuda { memory } => (memory, WEIGHT_BYTES[1]),
+        Choice::Cuda { memory } => {
+            terminal::note("weights are counted in bf16, activations in f32: this build has no CUDA kernels");
+            (memory, WEIGHT_BYTES[1])
+        }
     };
     let opened = Opened::open(settings, data, false)?;
     let report = report::report(&opened, &Cpu::new().limits(), weight_bytes, limit)?;
