@@ -1,6 +1,6 @@
 //! Files that are whole or absent: written under a temporary name in the same folder, then renamed.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::io::Write;
 use std::path::Path;
 
@@ -27,6 +27,16 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Resul
 /// [`replace`] with bytes at hand.
 pub fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |out| out.write_all(bytes))
+}
+
+/// Fails if `path` cannot be written, before the work is done whose result it is to hold.
+pub fn expect_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::new(ErrorKind::Files, path.display().to_string(), "this is a folder"));
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, &e))?;
+    tempfile::tempfile_in(folder).map(drop).map_err(|e| Error::io(path, &e))
 }
 
 /// Free bytes on the disk that holds `folder` (or its nearest existing parent).

@@ -31,7 +31,7 @@ impl<E: Entry> Shelf<E> {
         }
     }
 
-    /// The entry under `key`; `None` if there is none, or none that can be read, which is noted.
+    /// The entry under `key`; `None` if there is none, or none that can be read, which is noted and removed.
     pub fn get(&self, key: &E::Key) -> Option<E> {
         let found = self.read(&key.digest());
         let counter = if found.is_some() { &self.hits } else { &self.misses };
@@ -87,6 +87,8 @@ impl<E: Entry> Shelf<E> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
             Err(e) => Error::io(&path, &e).cause,
         };
+        // Out of the way, so that it counts as missing when entries are made.
+        let _ = std::fs::remove_file(&path);
         let note = format!("{}: damaged cache entry is made again ({cause})", path.display());
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         None

@@ -106,6 +106,15 @@ impl Opened {
         Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
     }
 
+    /// Reads the weights that every run needs once, so that broken ones are found before anything is written.
+    ///
+    /// # Errors
+    /// A value that is not finite, with its file and tensor.
+    pub fn check_weights(&self) -> Result<()> {
+        self.model.mmdit.check_finite()?;
+        self.model.vae()?.check_finite()
+    }
+
     /// Text tokens of every prompt: CLIP's and T5's.
     pub fn text_tokens(&self) -> usize {
         CLIP_LENGTH + self.settings.tokenizer_max_length

@@ -5,6 +5,7 @@ use crate::cache::TextEmbeddings;
 use crate::device::cpu::Cpu;
 use crate::error::Result;
 use crate::export::{self, LoraModule};
+use crate::files;
 use crate::models::adapter::{Adapters, load};
 use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
@@ -39,9 +40,10 @@ pub struct Request {
 
 /// Draws and writes the picture.
 pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()> {
-    let files = open_model(settings)?;
-    let config = MmditConfig::from_weights(&files.mmdit)?;
+    let model = open_model(settings)?;
+    let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
+    files::expect_writable(&request.out)?;
     let (adapters, loaded) = read_loras(&config, &request.loras)?;
     let picture = Picture {
         width: request.size.width as usize,
@@ -49,18 +51,18 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
         steps: request.steps,
         guidance: request.guidance,
         seed: request.seed,
-        shift: f64::from(files.scheduler_shift),
+        shift: f64::from(model.scheduler_shift),
     };
     let texts = {
-        let mut encoders = TextEncoders::open(&files)?;
+        let mut encoders = TextEncoders::open(&model)?;
         let prompts = [request.prompt.as_str(), request.negative.as_str()];
         encoders.encode_batch(&prompts, settings.tokenizer_max_length)?
     };
     let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
     let persistent = load::region(&adapters);
     let latents = {
-        let model = PictureModel {
-            weights: &files.mmdit,
+        let drawn = PictureModel {
+            weights: &model.mmdit,
             config: &config,
             adapters: &adapters,
             persistent: &persistent,
@@ -68,9 +70,9 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
         let mut engine = Engine::new(cpu, 0, persistent.clone());
         load::write(&mut engine, &adapters, &loaded);
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
-        Drawing::new(model).draw(&mut engine, prompt, picture)?
+        Drawing::new(drawn).draw(&mut engine, prompt, picture)?
     };
-    let mut vae = Vae::open(files.vae()?, &files.vae_constants)?.with_band_rows(settings.vae_band_rows);
+    let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);
     let values = vae.decode(&latents, picture.width, picture.height)?;
     let image = png::picture(&values, request.size.width, request.size.height)?;
     let about = about(&request.prompt, &request.negative, &picture, None);

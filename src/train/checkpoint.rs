@@ -118,6 +118,19 @@ pub fn save(output: &OutputFolder, snapshot: &Snapshot<'_>) -> Result<()> {
     })
 }
 
+/// Makes the LoRA of the checkpoint after `step` the run's.
+pub fn export(output: &OutputFolder, step: u64) -> Result<()> {
+    let from = output.checkpoint(step).join(LORA_FILE);
+    let bytes = std::fs::read(&from).map_err(|e| Error::io(&from, &e))?;
+    files::replace_bytes(&output.lora(), &bytes)
+}
+
+/// Whether the run's LoRA is that of the checkpoint after `step`.
+pub fn is_exported(output: &OutputFolder, step: u64) -> Result<bool> {
+    let exported = output.lora();
+    Ok(exported.is_file() && checksum(&exported)? == checksum(&output.checkpoint(step).join(LORA_FILE))?)
+}
+
 /// Keeps the newest `total_limit` checkpoints (0: all) up to that after step `written`, the state of the newest
 /// `state_limit` of them, and the LoRA alone of the others.
 ///
@@ -155,7 +168,7 @@ pub fn find(output: &OutputFolder, resume: &Resume) -> Result<Found> {
 /// The newest checkpoint that has its state and is undamaged, or none where there are no checkpoints.
 ///
 /// # Errors
-/// Checkpoints of which none can be resumed: a fresh start would overwrite them.
+/// Checkpoints of which none can be resumed, or a LoRA without any: a fresh start would overwrite them.
 pub fn latest(output: &OutputFolder) -> Result<Found> {
     let all = list(output)?;
     let mut damaged = Vec::new();
@@ -166,6 +179,7 @@ pub fn latest(output: &OutputFolder) -> Result<Found> {
         }
     }
     if all.is_empty() {
+        output.refuse_earlier_run()?;
         return Ok(Found { checkpoint: None, damaged });
     }
     let mut cause = String::from("none of the checkpoints can be resumed");

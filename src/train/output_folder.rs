@@ -157,7 +157,8 @@ impl OutputFolder {
         Ok(())
     }
 
-    fn refuse_earlier_run(&self) -> Result<()> {
+    /// Refuses to begin afresh where an earlier run lies.
+    pub(super) fn refuse_earlier_run(&self) -> Result<()> {
         let found = match checkpoint::list(self)?.last() {
             Some(newest) => checkpoint::name(newest.step),
             None if self.lora().exists() => LORA_FILE.to_owned(),
