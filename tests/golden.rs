@@ -25,13 +25,17 @@ mod golden {
     mod mmdit;
     mod sampling;
     mod schedules;
+    mod text;
+    mod vae;
 
     /// What runs the cases of one kind.
-    const KINDS: [(&str, case::Check); 9] = [
+    const KINDS: [(&str, case::Check); 11] = [
         ("mmdit", mmdit::check),
         ("lora_grads", lora_grads::check),
         ("lora_training", lora_training::check),
         ("sampling", sampling::check),
+        ("vae", vae::check),
+        ("text", text::check),
         ("adamw", adamw::check),
         ("adapters_linear", adapters_linear::check),
         ("micro_attention", micro_attention::check),
@@ -69,6 +73,16 @@ mod golden {
     #[test]
     fn sampling_follows_diffusers_step_by_step() {
         case::check_every("sampling", sampling::check);
+    }
+
+    #[test]
+    fn the_vae_encodes_and_decodes_as_in_diffusers() {
+        case::check_every("vae", vae::check);
+    }
+
+    #[test]
+    fn prompts_are_encoded_as_in_diffusers() {
+        case::check_every("text", text::check);
     }
 
     #[test]

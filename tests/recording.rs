@@ -1,5 +1,8 @@
 //! A small program on the engine: inputs with their values, a run, and what came out.
 
+// Every test binary uses a part of this.
+#![allow(dead_code)]
+
 use sargent::autograd::derive::derive;
 use sargent::autograd::run::Planned;
 use sargent::autograd::{Engine, Persistent, Program};

@@ -1,5 +1,8 @@
 //! The transformer as golden cases and engine tests run it: a model's folder, a recorded prediction, adapters.
 
+// Every test binary uses a part of this.
+#![allow(dead_code)]
+
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::run::Planned;
 use sargent::autograd::{Engine, Persistent, Program};
@@ -67,6 +70,25 @@ pub struct Modulator {
     outputs: ModulationVectors,
 }
 
+/// Records modulation and transformer in one program; returns the other inputs and the velocity.
+pub fn record(
+    config: &MmditConfig,
+    program: &mut Program,
+    (adapters, persistent): (&Adapters, &Persistent),
+    latents: TensorId,
+    text_tokens: usize,
+) -> Result<(Given, TensorId)> {
+    let dims = program.shape(latents).dims().to_vec();
+    let batch = dims[0];
+    let (asked, modulation) = record_modulation(program, config, adapters, persistent, batch)?;
+    let prompt_embeds = program.input("prompt_embeds", [batch, text_tokens, config.context_width]);
+    let positions = program.input("positions", [dims[2] / 2 * (dims[3] / 2), config.width]);
+    let inputs = TransformerInputs { latents, prompt_embeds, positions, modulation };
+    let prediction = record_transformer(program, config, adapters, persistent, &inputs)?;
+    let given = Given { prompt_embeds, positions, timesteps: asked.timesteps, pooled: asked.pooled };
+    Ok((given, prediction))
+}
+
 /// The file in `folder` that holds a transformer.
 pub fn weights_file(folder: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, &e))?;
@@ -84,26 +106,6 @@ impl Model {
         let weights = open_mmdit(path)?;
         let config = MmditConfig::from_weights(&weights)?;
         Ok(Self { weights, config })
-    }
-
-    /// Records modulation and transformer in one program; returns the other inputs and the velocity.
-    pub fn record(
-        &self,
-        program: &mut Program,
-        adapters: &Adapters,
-        persistent: &Persistent,
-        latents: TensorId,
-        text_tokens: usize,
-    ) -> Result<(Given, TensorId)> {
-        let dims = program.shape(latents).dims().to_vec();
-        let (batch, config) = (dims[0], &self.config);
-        let (asked, modulation) = record_modulation(program, config, adapters, persistent, batch)?;
-        let prompt_embeds = program.input("prompt_embeds", [batch, text_tokens, config.context_width]);
-        let positions = program.input("positions", [dims[2] / 2 * (dims[3] / 2), config.width]);
-        let inputs = TransformerInputs { latents, prompt_embeds, positions, modulation };
-        let prediction = record_transformer(program, config, adapters, persistent, &inputs)?;
-        let given = Given { prompt_embeds, positions, timesteps: asked.timesteps, pooled: asked.pooled };
-        Ok((given, prediction))
     }
 
     /// An engine for `program` with the model's weights and the positions of latents of `height` x `width`.
@@ -150,7 +152,8 @@ impl Model {
         adapters.declare(&mut persistent);
         let mut program = Program::new();
         let latents = program.input("latents", shape);
-        let (given, prediction) = self.record(&mut program, adapters, &persistent, latents, text_tokens)?;
+        let (given, prediction) =
+            record(&self.config, &mut program, (adapters, &persistent), latents, text_tokens)?;
         program.output(prediction);
         kept.iter()
             .filter_map(|name| program.find(name))
@@ -174,9 +177,9 @@ impl Modulator {
 }
 
 impl Predictor {
-    /// Sets every parameter of the adapters.
-    pub fn set_parameters(&mut self, values: impl Fn(&str) -> Result<Vec<f32>>) -> Result<()> {
-        set_parameters(&mut self.engine, values)
+    /// Its engine.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     /// The velocity.
@@ -215,14 +218,4 @@ pub fn set_parameters(engine: &mut Engine, values: impl Fn(&str) -> Result<Vec<f
         flat.zip(values).for_each(|(to, from)| *to = from);
     }
     Ok(())
-}
-
-/// Every parameter of `program` with the persistent tensor that its gradient is added to.
-pub fn sinks(program: &mut Program, persistent: &Persistent) -> Vec<(TensorId, TensorId)> {
-    let names = persistent.parameters().iter().map(|parameter| parameter.name.as_str());
-    let pair = |name| {
-        let parameter = persistent.tensor(program, name, Flat::Parameters)?;
-        Some((parameter, persistent.tensor(program, name, Flat::Gradients)?))
-    };
-    names.filter_map(pair).collect()
 }

@@ -39,7 +39,11 @@ pub fn all() -> Vec<Case> {
 }
 
 /// Runs `check` on every case of `kind` and fails with all that is beyond its limit.
+///
+/// # Panics
+/// If a check fails, or the device that is asked for is not there.
 pub fn check_every(kind: &str, check: Check) {
+    device().unwrap_or_else(|e| panic!("SARGENT_DEVICE: {e}"));
     let mut failures = Vec::new();
     for case in all().iter().filter(|case| case.kind() == kind) {
         let mut checks = Checks::default();

@@ -11,7 +11,7 @@ struct Check {
     what: String,
     error: f64,
     limit: f64,
-    detail: String,
+    why: Option<String>,
 }
 
 impl Check {
@@ -53,13 +53,13 @@ impl Checks {
 
     /// An error by a measure of its own.
     pub fn within(&mut self, what: &str, error: f64, limit: f64) {
-        self.done.push(Check { what: what.to_owned(), error, limit, detail: String::new() });
+        self.done.push(Check { what: what.to_owned(), error, limit, why: None });
     }
 
     /// Something that could not even be compared.
     pub fn fail(&mut self, what: &str, why: &str) {
-        let (what, detail) = (what.to_owned(), format!(": {why}"));
-        self.done.push(Check { what, error: f64::INFINITY, limit: 0.0, detail });
+        let (what, why) = (what.to_owned(), Some(why.to_owned()));
+        self.done.push(Check { what, error: f64::INFINITY, limit: 0.0, why });
     }
 
     /// Something to know about the case that is no comparison.
@@ -72,18 +72,20 @@ impl Checks {
         let failed = self.done.iter().filter(|check| !check.holds());
         let none = self.done.is_empty().then(|| "nothing was compared".to_owned());
         failed
-            .map(|Check { what, error, limit, detail }| {
-                format!("{what}: {error:.3e}, limit {limit:.1e}{detail}")
+            .map(|Check { what, error, limit, why }| match why {
+                Some(why) => format!("{what}: {why}"),
+                None => format!("{what}: {error:.3e}, limit {limit:.1e}"),
             })
             .chain(none)
     }
 
     /// One line: how many comparisons, and the one closest to its limit; then the notes.
     pub fn summary(&self) -> String {
-        let share = |check: &Check| if check.limit > 0.0 { check.error / check.limit } else { 0.0 };
+        let share = |check: &Check| check.error / check.limit;
         let failed = self.done.iter().filter(|check| !check.holds()).count();
         let mut text = format!("{} checks, {failed} failed", self.done.len());
-        if let Some(check) = self.done.iter().max_by(|a, b| share(a).total_cmp(&share(b))) {
+        let limited = self.done.iter().filter(|check| check.limit > 0.0);
+        if let Some(check) = limited.max_by(|a, b| share(a).total_cmp(&share(b))) {
             let Check { what, error, limit, .. } = check;
             text.push_str(&format!("; closest to its limit: {what}, {error:.1e} of {limit:.0e}"));
         }

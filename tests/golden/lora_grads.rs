@@ -1,16 +1,17 @@
 //! The loss and its gradients: of every adapter, and of every input.
 
-use super::case::{Case, device};
+use super::case::{Case, Tensors, device};
 use super::checks::Checks;
-use crate::transformer::{Model, set_parameters, sinks, weights_file};
+use crate::transformer::{Model, record, set_parameters, weights_file};
 use sargent::autograd::derive::derive;
 use sargent::autograd::persistent::Flat;
-use sargent::autograd::{Persistent, Program};
+use sargent::autograd::{Engine, Persistent, Program};
 use sargent::error::Result;
 use sargent::kernels::step_state;
 use sargent::kernels::velocity_loss::Negate;
 use sargent::models::adapter::{Adapters, Targets, select};
 use sargent::ops::{self, flow};
+use sargent::train::step::gradient_sinks;
 
 /// The model that a case is about.
 pub fn base_model(case: &Case) -> Result<Model> {
@@ -31,9 +32,8 @@ pub fn adapters(case: &Case, checks: &mut Checks, model: &Model) -> Result<Adapt
 pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     let model = base_model(case)?;
     let adapters = adapters(case, checks, &model)?;
-    let [adapter, inputs, expected_gradients, outputs] =
-        ["adapter", "inputs", "grads", "outputs"].map(|name| case.tensors(name));
-    let (adapter, inputs, expected_gradients, outputs) = (adapter?, inputs?, expected_gradients?, outputs?);
+    let (adapter, inputs, outputs) =
+        (case.tensors("adapter")?, case.tensors("inputs")?, case.tensors("outputs")?);
     let shape = inputs.shape("latents")?;
     let samples = shape[0];
 
@@ -49,12 +49,13 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     let state = persistent.step_state(&mut program, samples);
     let noised = flow::noise_latents(&mut program, latents, noise, state)?;
     let tokens = inputs.shape("prompt_embeds")?[1];
-    let (given, prediction) = model.record(&mut program, &adapters, &persistent, noised.noisy, tokens)?;
+    let (given, prediction) =
+        record(&model.config, &mut program, (&adapters, &persistent), noised.noisy, tokens)?;
     let dprediction = flow::velocity_loss(&mut program, prediction, noised.velocity, state)?;
     // The loss sees only the difference of prediction and target.
     let dvelocity = program.activation("d velocity", shape.clone());
     program.launch(Negate { x: dprediction, y: dvelocity })?;
-    let sinks = sinks(&mut program, &persistent);
+    let sinks = gradient_sinks(&mut program, &persistent);
     let wanted = [
         ("grad_latents", latents),
         ("grad_noisy_latents", noised.noisy),
@@ -68,12 +69,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     let size = (shape[2], shape[3]);
     let (mut engine, planned) = model.engine(device()?, program, persistent, given.positions, size)?;
     set_parameters(&mut engine, |name| adapter.f32(name))?;
-    let state = engine.step_state_mut(samples);
-    step_state::header_mut(state).sample_weight = 1.0 / samples as f32;
-    let levels = inputs.f32("sigmas")?.into_iter().zip(inputs.f32("weights")?);
-    for (sample, (sigma, weight)) in step_state::samples_mut(state).iter_mut().zip(levels) {
-        (sample.sigma, sample.loss_weight) = (sigma, weight);
-    }
+    set_levels(&mut engine, &inputs, samples)?;
     for (id, name) in [
         (latents, "latents"),
         (noise, "noise"),
@@ -100,8 +96,25 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
             None => checks.fail(name, "this was not computed"),
         }
     }
+    check_adapter_gradients(case, checks, &engine)
+}
+
+/// Noise levels and loss weights of the samples.
+fn set_levels(engine: &mut Engine, inputs: &Tensors, samples: usize) -> Result<()> {
+    let state = engine.step_state_mut(samples);
+    step_state::header_mut(state).sample_weight = 1.0 / samples as f32;
+    let levels = inputs.f32("sigmas")?.into_iter().zip(inputs.f32("weights")?);
+    for (sample, (sigma, weight)) in step_state::samples_mut(state).iter_mut().zip(levels) {
+        (sample.sigma, sample.loss_weight) = (sigma, weight);
+    }
+    Ok(())
+}
+
+/// The gradient of every adapter; of some it must be exactly zero.
+fn check_adapter_gradients(case: &Case, checks: &mut Checks, engine: &Engine) -> Result<()> {
+    let expected = case.tensors("grads")?;
     let (zeros, limit) = (case.exact_zeros(&["grads"]), case.tolerance(&["grads"])?);
-    for name in expected_gradients.names() {
+    for name in expected.names() {
         let Some(gradient) = engine.parameter(name, Flat::Gradients) else {
             checks.fail(&format!("gradient of {name}"), "there is no such parameter");
             continue;
@@ -109,7 +122,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
         if zeros.iter().any(|zero| zero == name) {
             checks.zero(&format!("gradient of {name}"), gradient);
         } else {
-            checks.close(&format!("gradient of {name}"), gradient, &expected_gradients.f32(name)?, limit);
+            checks.close(&format!("gradient of {name}"), gradient, &expected.f32(name)?, limit);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::case::{Case, Tensors, device};
 use super::checks::{Checks, norm};
 use super::lora_grads::{adapters, base_model};
 use super::schedules::learning_rate;
-use crate::transformer::{Model, Modulator, Question, set_parameters, sinks};
+use crate::transformer::{Model, Modulator, Question, set_parameters};
 use sargent::autograd::derive::derive;
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::run::Planned;
@@ -13,14 +13,15 @@ use sargent::diffusion::density::schedule_index;
 use sargent::diffusion::sigmas::{timestep, training_sigmas};
 use sargent::error::{Error, Result};
 use sargent::export::{LoraModule, read_lora};
-use sargent::kernels::adamw::{AdamW, AdamWSettings};
-use sargent::kernels::gradient_norm::GradientNorm;
-use sargent::kernels::{Update, step_state};
-use sargent::models::adapter::{Adapters, LoraPair, modules};
+use sargent::kernels::adamw::AdamWSettings;
+use sargent::kernels::step_state;
+use sargent::models::adapter::{Adapters, load};
 use sargent::models::mmdit::{ModulationVectors, TransformerInputs, record_transformer};
 use sargent::ops::{self, flow};
 use sargent::optimizer::schedule::LearningRate;
 use sargent::tensor::TensorId;
+use sargent::train::optimize;
+use sargent::train::step::gradient_sinks;
 use sargent::weights::{TensorBytes, TensorFile, write_tensors};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -216,7 +217,7 @@ impl Trainer {
         };
         let mut layout = Persistent::new(samples).with_states(false);
         run.adapters.declare(&mut layout);
-        let optimizer = record_optimizer(&layout, samples, settings)?;
+        let optimizer = optimize::record(&layout, settings, false)?;
         let (micro, inputs) = record_micro_batch(run, &layout, samples)?;
         let size = run.data.shape("latents")?;
         let (engine, micro) = model.engine(device()?, micro, layout, inputs.positions, (size[2], size[3]))?;
@@ -295,25 +296,10 @@ fn record_micro_batch(run: &Run<'_>, layout: &Persistent, samples: usize) -> Res
     };
     let prediction = record_transformer(&mut program, config, run.adapters, layout, &given)?;
     let dprediction = flow::velocity_loss(&mut program, prediction, noised.velocity, state)?;
-    let sinks = sinks(&mut program, layout);
+    let sinks = gradient_sinks(&mut program, layout);
     derive(&mut program, &[(prediction, dprediction)], &sinks, &[], ops::derivative)?;
     let TransformerInputs { prompt_embeds, positions, modulation, .. } = given;
     Ok((program, MicroInputs { latents, noise, prompt_embeds, positions, modulation }))
-}
-
-/// Clipping and AdamW over the flat buffers.
-fn record_optimizer(layout: &Persistent, samples: usize, settings: AdamWSettings) -> Result<Program> {
-    let mut program = Program::new();
-    let state = layout.step_state(&mut program, samples);
-    let mut flat = |flat| layout.flat(&mut program, flat).expect("the layout has optimizer states");
-    let gradients = flat(Flat::Gradients);
-    let [parameters, moment1, moment2] = [Flat::Parameters, Flat::Moment1, Flat::Moment2].map(|buffer| {
-        let id = flat(buffer);
-        Update { from: Some(id), to: id }
-    });
-    program.launch(GradientNorm { gradients, state: Update { from: Some(state), to: state } })?;
-    program.launch(AdamW { settings, state, gradients, parameters, moment1, moment2 })?;
-    Ok(program)
 }
 
 /// What the model predicts without adapter, with the file as it is, and with the file without its metadata.
@@ -326,7 +312,7 @@ fn check_loaded(case: &Case, checks: &mut Checks, model: &Model) -> Result<()> {
     for (name, modules) in
         [("base", Vec::new()), ("with_metadata", read_lora(&file)?), ("without_metadata", read_lora(&bare)?)]
     {
-        let ours = predict_with(model, &modules, &expected)?;
+        let ours = predict_with(model, &file, modules, &expected)?;
         checks.close(&format!("loaded adapter, {name}"), &ours, &expected.f32(name)?, LOADED_LIMIT);
     }
     Ok(())
@@ -343,24 +329,12 @@ fn write_without_metadata(file: &Path, bare: &Path) -> Result<()> {
 }
 
 /// The prediction for the probe inputs with the adapters of a file.
-fn predict_with(model: &Model, loaded: &[LoraModule], probe: &Tensors) -> Result<Vec<f32>> {
-    let all = modules(&model.config);
-    let pair = |lora: &LoraModule| {
-        let module = all.iter().find(|module| module.path == lora.module).cloned();
-        let module = module.ok_or_else(|| Error::usage(format!("the model has no `{}`", lora.module)))?;
-        Ok(LoraPair { prefix: String::new(), module, rank: lora.rank, scale: lora.scale })
-    };
-    let adapters = Adapters { pairs: loaded.iter().map(pair).collect::<Result<_>>()?, ..Adapters::default() };
+fn predict_with(model: &Model, path: &Path, loaded: Vec<LoraModule>, probe: &Tensors) -> Result<Vec<f32>> {
+    let pairs = load::pairs(&model.config, path, 0, &loaded, 1.0)?;
+    let adapters = Adapters { pairs, ..Adapters::default() };
     let (shape, tokens) = (probe.shape("probe_latents")?, probe.shape("probe_prompt_embeds")?[1]);
     let mut predictor = model.predictor(device()?, &adapters, &shape, tokens, &[])?;
-    predictor.set_parameters(|name| {
-        let values = adapters.pairs.iter().zip(loaded).find_map(|(pair, lora)| match name {
-            name if name == pair.a_name() => Some(lora.a.clone()),
-            name if name == pair.b_name() => Some(lora.b.clone()),
-            _ => None,
-        });
-        values.ok_or_else(|| Error::usage(format!("the file has no `{name}`")))
-    })?;
+    load::write(predictor.engine(), &adapters, &[loaded]);
     predictor.predict(Question {
         latents: &probe.f32("probe_latents")?,
         timesteps: &probe.f32("probe_timesteps")?,

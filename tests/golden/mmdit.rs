@@ -90,8 +90,11 @@ fn write_other_layout(case: &Case, stored: &Path, other: &Path) -> Result<()> {
     write_tensors(other, &tensors, &BTreeMap::new())
 }
 
-/// Stretches of source tensors by target: (source, first row, end row).
-fn recipes(map: &Value) -> Option<BTreeMap<String, Vec<(String, usize, usize)>>> {
+/// Rows of source tensors by target: (source, first row, end row).
+type Recipes = BTreeMap<String, Vec<(String, usize, usize)>>;
+
+/// One direction of a layout map.
+fn recipes(map: &Value) -> Option<Recipes> {
     let piece = |piece: &Value| {
         let row = |index: usize| Some(piece.get(index)?.as_u64()? as usize);
         Some((piece.get(0)?.as_str()?.to_owned(), row(1)?, row(2)?))

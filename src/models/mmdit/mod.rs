@@ -9,9 +9,6 @@ pub mod modulation;
 pub mod positions;
 pub mod transformer;
 
-#[cfg(test)]
-mod tests;
-
 pub use ahead::{Conditioning, ModulationAhead};
 pub use config::MmditConfig;
 pub use modulation::{ModulationInputs, ModulationVectors, record_modulation};

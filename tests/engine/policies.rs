@@ -1,0 +1,54 @@
+//! Recompute policies trade memory for time and change no number.
+
+use super::training_step::{golden, record_step, run};
+use sargent::autograd::{Recompute, plan};
+use sargent::device::Limits;
+use sargent::models::mmdit::MmditConfig;
+
+#[test]
+fn policies_change_no_number() {
+    for (case, dropout) in [("mmdit_large", 0.0), ("mmdit_medium", 0.0), ("mmdit_medium", 0.2)] {
+        let model = golden(case);
+        let expected = run(&model, Recompute::Store, dropout);
+        assert!(
+            expected.gradients.iter().all(|x| x.is_finite()) && expected.gradients.iter().any(|x| *x != 0.0)
+        );
+        for policy in Recompute::ALL {
+            assert!(run(&model, policy, dropout) == expected, "{case}: {} changes numbers", policy.name());
+        }
+    }
+}
+
+fn large() -> MmditConfig {
+    MmditConfig {
+        depth: 38,
+        width: 2432,
+        mlp_width: 9728,
+        channels: 16,
+        position_size: 192,
+        context_width: 4096,
+        pooled_width: 2048,
+        dual_attention: vec![false; 38],
+    }
+}
+
+fn medium() -> MmditConfig {
+    let dual_attention = (0..24).map(|block| block < 13).collect();
+    MmditConfig { depth: 24, width: 1536, mlp_width: 6144, position_size: 384, dual_attention, ..large() }
+}
+
+/// At the depth of real models; with few blocks, what one block needs while it is made again outweighs the rest.
+#[test]
+fn every_policy_needs_less_memory_and_more_launches_than_the_one_before() {
+    for config in [large(), medium()] {
+        let limits = Limits { lanes: 2, memory: u64::MAX };
+        let steps = Recompute::ALL.map(|policy| {
+            let program = record_step(&config, 128, policy, 0.0).program;
+            (plan(&program, &limits).bytes, program.nodes.len())
+        });
+        let [store, selective, lean, full] = steps;
+        let message = format!("{}: {steps:?}", config.release());
+        assert!(store.0 > selective.0 && selective.0 > lean.0 && lean.0 <= full.0, "bytes of {message}");
+        assert!(store.1 < selective.1 && selective.1 < lean.1 && lean.1 < full.1, "launches of {message}");
+    }
+}
