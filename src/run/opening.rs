@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
 use crate::models::mmdit::{MmditConfig, record_modulation};
+use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
 use crate::train::memory::{self, MemoryPlan};
@@ -106,11 +107,13 @@ impl Opened {
         Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
     }
 
-    /// Reads the weights that every run needs once, so that broken ones are found before anything is written.
+    /// Opens every part of the model and reads the weights that every run needs once, so that what is missing or
+    /// broken is found before anything is written.
     ///
     /// # Errors
-    /// A value that is not finite, with its file and tensor.
-    pub fn check_weights(&self) -> Result<()> {
+    /// A part or a tokenizer that is missing or does not fit; a value that is not finite, with its file and tensor.
+    pub fn check_model(&self) -> Result<()> {
+        TextEncoders::open(&self.model)?;
         self.model.mmdit.check_finite()?;
         self.model.vae()?.check_finite()
     }

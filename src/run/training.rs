@@ -77,7 +77,7 @@ pub fn train(
     let (programs, memory) = opened.programs(opened.policy(), &cpu.limits(), size_of::<f32>())?;
     let mebibytes = memory.total() as f64 / (1 << 20) as f64;
     observer.note(&format!("memory: {mebibytes:.1} MiB, recompute: {}", memory.recompute.name()));
-    opened.check_weights()?;
+    opened.check_model()?;
     let output = open_output(opened)?;
     let as_used = as_used(opened);
     let restored = restore(opened, &output, observer)?;
