@@ -1,6 +1,6 @@
 //! Files that are whole or absent: written under a temporary name in the same folder, then renamed.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use std::io::Write;
 use std::path::Path;
 
@@ -29,14 +29,10 @@ pub fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |out| out.write_all(bytes))
 }
 
-/// Fails if `path` cannot be written, before the work is done whose result it is to hold.
-pub fn expect_writable(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::new(ErrorKind::Files, path.display().to_string(), "this is a folder"));
-    }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, &e))?;
-    tempfile::tempfile_in(folder).map(drop).map_err(|e| Error::io(path, &e))
+/// Whether `path` could be written: a file could be made in the nearest folder above it, or in it if it is one.
+pub fn is_writable(path: &Path) -> std::io::Result<()> {
+    let folder = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(folder).map(drop)
 }
 
 /// Free bytes on the disk that holds `folder` (or its nearest existing parent).

@@ -42,7 +42,7 @@ fn copies(work: &Work, program: &Program, plan: &Plan) -> Vec<(TensorId, TensorI
 }
 
 /// Gives weights to a device: resident ones by name, streamed ones when a program asks.
-pub trait WeightSource {
+pub trait WeightSource: Sync {
     /// Writes the weight `name` as f32.
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()>;
 }
@@ -172,6 +172,12 @@ impl Engine {
     /// Runs a program; weights that it streams come from `source`.
     pub fn run_streamed(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()> {
         assert!(planned.plan.bytes <= self.arena.bytes(), "the arena was reserved for this plan");
+        // From inside the pool a kernel hands out work without waking a sleeping thread for every launch.
+        rayon::scope(|_| self.walk(planned, source))
+    }
+
+    /// Walks down the list.
+    fn walk(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()> {
         let located = self.locate(planned)?;
         let nodes = planned.program.nodes.iter().zip(&planned.copies);
         for ((node, copies), &(scratch, bytes)) in nodes.zip(&planned.plan.workspaces) {

@@ -4,6 +4,7 @@ use super::entry::{self, Entry};
 use super::key::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::weights::TensorFile;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,9 +40,9 @@ impl<E: Entry> Shelf<E> {
         found
     }
 
-    /// Whether there is a file under `key`; it is not opened and nothing is counted.
+    /// Whether there is an entry under `key` that is not cut short; its values are not read and nothing is counted.
     pub fn contains(&self, key: &E::Key) -> bool {
-        self.path(&key.digest()).is_file()
+        TensorFile::open(&self.path(&key.digest())).is_ok()
     }
 
     /// Keeps `entry` under `key`, in place of what was there.

@@ -49,6 +49,8 @@ impl Folder {
 fn the_bundled_pictures_fall_into_their_three_buckets() {
     let options = DatasetOptions {
         sources: vec![Source {
+            only_square: false,
+            minimum_side: 0,
             id: "style".into(),
             folder: concat!(env!("CARGO_MANIFEST_DIR"), "/assets/style-dataset").into(),
             captions: CaptionStrategy::TextFile,

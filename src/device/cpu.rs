@@ -144,6 +144,11 @@ impl<'a> Operands<'a> {
         unsafe { std::slice::from_raw_parts_mut(tensor.base.cast(), tensor.shape.elements()) }
     }
 
+    /// The limits that the launch was planned with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The launch's scratch memory, one equal part a lane; ask once a launch.
     pub fn lanes(&self) -> Vec<&'a mut [f32]> {
         let (base, elements) = self.workspace;

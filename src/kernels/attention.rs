@@ -323,7 +323,7 @@ fn softmax(scores: &mut [f32]) -> f32 {
     for score in scores.iter_mut() {
         *score = scalar::exp(*score - largest);
     }
-    let total = scalar::sum(scores.len(), |i| scores[i]);
+    let total = scalar::sum(scores, |p| p);
     let inverse = 1.0 / total;
     for score in scores.iter_mut() {
         *score *= inverse;
@@ -349,7 +349,7 @@ fn score_gradient(dp: &mut [f32], p: &[f32], delta: f32) {
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    scalar::sum(a.len(), |i| a[i] * b[i])
+    scalar::sum2(a, b, |a, b| a * b)
 }
 
 impl Contract for AttentionGradient {

@@ -120,8 +120,8 @@ impl Contract for LayerNormModulate {
 #[inline(always)]
 pub fn statistics(x: &[f32], epsilon: f32) -> (f32, f32) {
     let n = x.len() as f32;
-    let mean = scalar::sum(x.len(), |i| x[i]) / n;
-    let variance = scalar::sum(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
+    let mean = scalar::sum(x, |x| x) / n;
+    let variance = scalar::sum(x, |x| (x - mean) * (x - mean)) / n;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
@@ -169,10 +169,10 @@ impl Contract for LayerNormModulateGradient {
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
 fn norm_gradient(dx: &mut [f32], x: &[f32], dy: &[f32], scale: &[f32]) {
-    let n = x.len();
+    let n = x.len() as f32;
     let (mean, rstd) = statistics(x, EPSILON);
-    let through = scalar::sum(n, |i| dy[i] * (1.0 + scale[i])) / n as f32;
-    let along = scalar::sum(n, |i| dy[i] * (1.0 + scale[i]) * ((x[i] - mean) * rstd)) / n as f32;
+    let through = scalar::sum2(dy, scale, |dy, scale| dy * (1.0 + scale)) / n;
+    let along = scalar::sum3(dy, scale, x, |dy, scale, x| dy * (1.0 + scale) * ((x - mean) * rstd)) / n;
     for (((dx, x), dy), scale) in dx.iter_mut().zip(x).zip(dy).zip(scale) {
         *dx += rstd * (dy * (1.0 + scale) - through - (x - mean) * rstd * along);
     }

@@ -8,11 +8,12 @@ use crate::device::cpu;
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
+use crate::kernels::parallel::{over_lanes, rows_a_product};
 use crate::tensor::{Shape, TensorId};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of X that one part of a product covers.
+/// Rows that one part of the seldom-used gradients covers.
 const ROWS_A_PART: usize = 128;
 
 /// What an adapter does to a range of output columns.
@@ -248,8 +249,9 @@ impl Contract for Linear {
         let pieces = weights_by_column(&self.base, &self.terms, operands);
         let bias = self.base.bias(operands);
         let y = MatrixMut::new(operands.write(self.y), x.rows(), self.base.rows.len());
-        y.split_rows(ROWS_A_PART).into_par_iter().enumerate().for_each(|(part, mut y)| {
-            let rows = part * ROWS_A_PART..part * ROWS_A_PART + y.rows();
+        let height = rows_a_product(x.rows(), operands.limits());
+        y.split_rows(height).into_par_iter().enumerate().for_each(|(part, mut y)| {
+            let rows = part * height..part * height + y.rows();
             for (columns, weight) in &pieces {
                 let out = &mut y.columns_in(columns.clone());
                 multiply(out, false, 1.0, x.rows_in(rows.clone()), weight.transposed());
@@ -319,7 +321,8 @@ impl Contract for LinearInputGradient {
         if self.terms.iter().all(|term| term.output_scale.is_none()) {
             return 0;
         }
-        limits.lanes * ROWS_A_PART * shapes.shape(self.dy).columns() * size_of::<f32>()
+        let dy = shapes.shape(self.dy);
+        limits.lanes * rows_a_product(dy.rows(), limits) * dy.columns() * size_of::<f32>()
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
@@ -327,9 +330,10 @@ impl Contract for LinearInputGradient {
         let pieces = weights_by_column(&self.base, &self.terms, operands);
         let columns = operands.shape(self.dx.to).columns();
         let dx = MatrixMut::new(operands.write(self.dx.to), dy.rows(), columns);
-        let tasks: Vec<_> = dx.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
-        crate::kernels::parallel::over_lanes(tasks, operands.lanes(), |(part, mut dx), scratch| {
-            let rows = part * ROWS_A_PART..part * ROWS_A_PART + dx.rows();
+        let height = rows_a_product(dy.rows(), operands.limits());
+        let tasks: Vec<_> = dx.split_rows(height).into_iter().enumerate().collect();
+        over_lanes(tasks, operands.lanes(), |(part, mut dx), scratch| {
+            let rows = part * height..part * height + dx.rows();
             let dy = scaled_output_gradient(dy.rows_in(rows), &self.terms, scratch, operands);
             for (index, (columns, weight)) in pieces.iter().enumerate() {
                 let accumulate = self.dx.accumulates() || index > 0;

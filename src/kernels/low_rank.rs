@@ -10,12 +10,12 @@ use crate::kernels::linear::{Change, Term};
 use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
 use crate::kernels::{parallel, step_state};
 use crate::random::{Purpose, Stream};
-use crate::tensor::TensorId;
+use crate::tensor::{Shape, TensorId};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of X that one part covers.
-const ROWS_A_PART: usize = 128;
+/// Rows that one part of a sum over rows of dropped X covers; sums depend on it.
+const ROWS_A_SUM: usize = 128;
 
 /// Columns of an adapter's input or output that one part of its gradient covers.
 const COLUMNS_A_PART: usize = 64;
@@ -149,8 +149,9 @@ fn rows_of<'a>(operands: &cpu::Operands<'a>, id: TensorId) -> Matrix<'a> {
 }
 
 /// Scratch for [`dropped`], if there is dropout.
-fn dropout_workspace(dropout: Option<&Dropout>, columns: usize, limits: &Limits) -> usize {
-    dropout.map_or(0, |_| limits.lanes * ROWS_A_PART * columns * size_of::<f32>())
+fn dropout_workspace(dropout: Option<&Dropout>, x: &Shape, limits: &Limits) -> usize {
+    let rows = parallel::rows_a_product(x.rows(), limits).max(ROWS_A_SUM);
+    dropout.map_or(0, |_| limits.lanes * rows * x.columns() * size_of::<f32>())
 }
 
 fn downs_operands<'a>(downs: &'a mut [Down], dropout: &'a mut Option<Dropout>) -> Vec<Operand<'a>> {
@@ -184,16 +185,17 @@ impl Contract for LowRankDown {
     }
 
     fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
-        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x).columns(), limits)
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x), limits)
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         let x = rows_of(operands, self.x);
         let columns = operands.shape(self.hidden).columns();
         let hidden = MatrixMut::new(operands.write(self.hidden), x.rows(), columns);
-        let tasks: Vec<_> = hidden.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        let height = parallel::rows_a_product(x.rows(), operands.limits());
+        let tasks: Vec<_> = hidden.split_rows(height).into_iter().enumerate().collect();
         parallel::over_lanes(tasks, operands.lanes(), |(part, mut hidden), scratch| {
-            let rows = part * ROWS_A_PART..part * ROWS_A_PART + hidden.rows();
+            let rows = part * height..part * height + hidden.rows();
             for down in &self.downs {
                 let view = (self.dropout.as_ref(), down.adapter);
                 let x = dropped(x, rows.clone(), view, scratch, operands);
@@ -231,20 +233,21 @@ impl Contract for LowRankHiddenGradient {
 
     fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
         let scaled = self.terms.iter().any(|term| term.output_scale.is_some());
-        if scaled {
-            limits.lanes * ROWS_A_PART * shapes.shape(self.dy).columns() * size_of::<f32>()
-        } else {
-            0
+        if !scaled {
+            return 0;
         }
+        let dy = shapes.shape(self.dy);
+        limits.lanes * parallel::rows_a_product(dy.rows(), limits) * dy.columns() * size_of::<f32>()
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         let dy = rows_of(operands, self.dy);
         let columns = operands.shape(self.dhidden).columns();
         let dhidden = MatrixMut::new(operands.write(self.dhidden), dy.rows(), columns);
-        let tasks: Vec<_> = dhidden.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        let height = parallel::rows_a_product(dy.rows(), operands.limits());
+        let tasks: Vec<_> = dhidden.split_rows(height).into_iter().enumerate().collect();
         parallel::over_lanes(tasks, operands.lanes(), |(part, mut dhidden), scratch| {
-            let rows = part * ROWS_A_PART..part * ROWS_A_PART + dhidden.rows();
+            let rows = part * height..part * height + dhidden.rows();
             for term in &self.terms {
                 let Change::LowRank { hidden, b, scale } = &term.change else { continue };
                 let dy = scaled(dy.rows_in(rows.clone()), term, scratch, operands);
@@ -294,16 +297,17 @@ impl Contract for LowRankInputGradient {
     }
 
     fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
-        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.dx.to).columns(), limits)
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.dx.to), limits)
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         let dhidden = rows_of(operands, self.dhidden);
         let columns = operands.shape(self.dx.to).columns();
         let dx = MatrixMut::new(operands.write(self.dx.to), dhidden.rows(), columns);
-        let tasks: Vec<_> = dx.split_rows(ROWS_A_PART).into_iter().enumerate().collect();
+        let height = parallel::rows_a_product(dhidden.rows(), operands.limits());
+        let tasks: Vec<_> = dx.split_rows(height).into_iter().enumerate().collect();
         parallel::over_lanes(tasks, operands.lanes(), |(part, mut dx), scratch| {
-            let first = part * ROWS_A_PART;
+            let first = part * height;
             let dhidden = dhidden.rows_in(first..first + dx.rows());
             if !self.dx.accumulates() {
                 dx.fill(0.0);
@@ -350,7 +354,7 @@ impl Contract for LowRankDownGradient {
     }
 
     fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
-        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x).columns(), limits)
+        dropout_workspace(self.dropout.as_ref(), shapes.shape(self.x), limits)
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
@@ -364,7 +368,7 @@ impl Contract for LowRankDownGradient {
             tasks.extend(parts.map(|(part, window)| (down, *da, part * width, window)));
         }
         parallel::over_lanes(tasks, operands.lanes(), |(down, da, first, mut out), scratch| {
-            let height = if self.dropout.is_some() { ROWS_A_PART } else { x.rows().max(1) };
+            let height = if self.dropout.is_some() { ROWS_A_SUM } else { x.rows().max(1) };
             let columns = first..first + out.columns();
             for start in (0..x.rows()).step_by(height) {
                 let rows = start..(start + height).min(x.rows());

@@ -1,7 +1,8 @@
-//! Work cut into parts of fixed size and spread over the threads.
+//! Work cut into parts and spread over the threads.
 //!
-//! The parts do not depend on the number of threads, so neither do the results.
+//! Where a result depends on how work is cut, the parts do not depend on the number of threads.
 
+use crate::device::Limits;
 use rayon::prelude::*;
 
 /// Elements that one part of an elementwise kernel covers, about.
@@ -10,6 +11,17 @@ const ELEMENTS_A_PART: usize = 16 * 1024;
 /// Rows of `columns` elements that make up one part.
 pub fn rows_a_part(columns: usize) -> usize {
     (ELEMENTS_A_PART / columns.max(1)).max(1)
+}
+
+/// Rows that one part of a matrix product covers: an equal share for each lane, so that the other operand is
+/// packed as seldom as can be, up to what a lane's scratch may hold.
+///
+/// A row has the same bits in any part ([`crate::kernels::matrix::multiply`]), so here the parts may depend on
+/// the number of lanes.
+pub fn rows_a_product(rows: usize, limits: &Limits) -> usize {
+    const UNIT: usize = 16;
+    const MOST: usize = 512;
+    rows.div_ceil(limits.lanes).next_multiple_of(UNIT).clamp(UNIT, MOST)
 }
 
 /// Runs `work` on every task, each lane with its own scratch.

@@ -99,7 +99,7 @@ impl Contract for QkNorm {
 
 #[inline(always)]
 fn reciprocal_rms(x: &[f32]) -> f32 {
-    1.0 / (scalar::sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + EPSILON).sqrt()
+    1.0 / (scalar::sum(x, |x| x * x) / x.len() as f32 + EPSILON).sqrt()
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
@@ -144,7 +144,7 @@ impl Contract for QkNormGradient {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
 fn normalise_gradient(gradient: &mut [f32], x: &[f32], weight: &[f32]) {
     let r = reciprocal_rms(x);
-    let along = scalar::sum(x.len(), |i| gradient[i] * weight[i] * x[i]) / x.len() as f32 * r * r;
+    let along = scalar::sum3(gradient, weight, x, |g, w, x| g * w * x) / x.len() as f32 * r * r;
     for ((g, x), w) in gradient.iter_mut().zip(x).zip(weight) {
         *g = r * (*g * w - x * along);
     }

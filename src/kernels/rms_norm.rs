@@ -45,7 +45,7 @@ impl Contract for RmsNorm {
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
 fn normalise(y: &mut [f32], x: &[f32], gain: &[f32], epsilon: f32) {
-    let mean_square = scalar::sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+    let mean_square = scalar::sum(x, |x| x * x) / x.len() as f32;
     let r = 1.0 / (mean_square + epsilon).sqrt();
     for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
         *y = x * r * gain;

@@ -42,20 +42,66 @@ pub fn tanh(x: f32) -> f32 {
 /// their order is the same on every processor.
 const LANES: usize = 16;
 
-/// The sum of `value(i)` for i below `n`.
+/// The sum of `f(x)`.
 #[inline(always)]
-pub fn sum(n: usize, value: impl Fn(usize) -> f32) -> f32 {
+pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    let whole = n / LANES * LANES;
-    for first in (0..whole).step_by(LANES) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += value(first + lane);
+    let chunks = x.chunks_exact(LANES);
+    for (lane, x) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane = f(*x);
+    }
+    for x in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane]);
         }
     }
-    for i in whole..n {
-        lanes[i - whole] += value(i);
+    fold(lanes)
+}
+
+/// The sum of `f(x, y)` over slices of one length.
+#[inline(always)]
+pub fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (x, y) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    for (lane, (x, y)) in lanes.iter_mut().zip(x.remainder().iter().zip(y.remainder())) {
+        *lane = f(*x, *y);
     }
-    lanes.iter().sum()
+    for (x, y) in x.zip(y) {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane], y[lane]);
+        }
+    }
+    fold(lanes)
+}
+
+/// The sum of `f(x, y, z)` over slices of one length.
+#[inline(always)]
+pub fn sum3(x: &[f32], y: &[f32], z: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (x, y, z) = (x.chunks_exact(LANES), y.chunks_exact(LANES), z.chunks_exact(LANES));
+    let rest = x.remainder().iter().zip(y.remainder()).zip(z.remainder());
+    for (lane, ((x, y), z)) in lanes.iter_mut().zip(rest) {
+        *lane = f(*x, *y, *z);
+    }
+    for ((x, y), z) in x.zip(y).zip(z) {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane], y[lane], z[lane]);
+        }
+    }
+    fold(lanes)
+}
+
+/// The sum of all accumulators, halves first.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// The largest of `values`.

@@ -2,8 +2,10 @@
 //!
 //! Encoders are opened only if something is missing, and are gone when this returns.
 
+use crate::autograd::{Engine, Persistent};
 use crate::cache::{self, LatentKey, Store, TextKey};
 use crate::dataset::{Dataset, Sample};
+use crate::device::cpu::Cpu;
 use crate::error::Result;
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
@@ -27,6 +29,8 @@ pub struct Work<'a> {
     pub vae_band_rows: usize,
     /// Whether to break off; what is encoded by then stays in the cache.
     pub stop: &'a AtomicBool,
+    /// The device that encodes.
+    pub cpu: Cpu,
 }
 
 /// The keys under which everything lies.
@@ -123,13 +127,14 @@ fn encode_pictures(
         return Ok(Some(0));
     }
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(work.vae_band_rows);
+    let mut engine = Engine::new(work.cpu, 0, Persistent::new(1));
     for (done, (sample, key)) in missing.iter().enumerate() {
         if work.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         progress(Stage::Pictures, done, missing.len());
         let pixels = sample.load_pixels()?;
-        let encoded = vae.encode(&pixels.data, pixels.width, pixels.height)?;
+        let encoded = vae.encode(&mut engine, &pixels.data, (pixels.width, pixels.height))?;
         let (height, width) = (pixels.height / LATENT_PIXEL, pixels.width / LATENT_PIXEL);
         let shape = [encoded.mean.len() / (height * width), height, width];
         let entry = cache::Latents { shape, mean: encoded.mean, logvar: encoded.logvar };

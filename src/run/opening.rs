@@ -12,6 +12,7 @@ use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
 use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
+use crate::models::vae::{Direction, Vae};
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
@@ -148,8 +149,7 @@ impl Opened {
     ) -> Result<(Programs, MemoryPlan)> {
         let samples = self.settings.train_batch_size * self.settings.gradient_accumulation_steps;
         let rows = samples * self.recipe.modulation_steps;
-        let drawing_arena = self.drawing_arena(limits)?;
-        let fixed = memory::Fixed { limits: *limits, weight_bytes, drawing_arena };
+        let fixed = memory::Fixed { limits: *limits, weight_bytes, drawing: self.drawing(limits)? };
         memory::fit(&self.recipe, &self.step_model(), &self.shapes(), rows, policy, &fixed)
     }
 
@@ -196,20 +196,34 @@ impl Opened {
         self.recipe.adapters.for_inference(if averaged { Flat::Average } else { Flat::Parameters })
     }
 
-    /// Bytes of the arena that drawing validation pictures needs.
-    fn drawing_arena(&self, limits: &Limits) -> Result<usize> {
+    /// What drawing validation pictures needs.
+    fn drawing(&self, limits: &Limits) -> Result<memory::Drawing> {
+        let shapes = self.picture_shapes();
+        if shapes.is_empty() {
+            return Ok(memory::Drawing::default());
+        }
         let adapters = self.drawing_adapters();
         let model = self.picture_model(&adapters);
-        let mut most = 0;
-        for shape in self.picture_shapes() {
-            let (program, ..) = Drawing::record(&model, shape)?;
-            most = most.max(plan(&program, limits).bytes);
+        let vae = self.vae()?;
+        let mut needs = memory::Drawing::default();
+        for shape in shapes {
+            let (transformer, ..) = Drawing::record(&model, shape)?;
+            let mut modulation = Program::new();
             let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
-            let mut program = Program::new();
-            record_modulation(&mut program, &self.config, &adapters, &self.persistent, rows)?;
-            most = most.max(plan(&program, limits).bytes);
+            record_modulation(&mut modulation, &self.config, &adapters, &self.persistent, rows)?;
+            let decoder = vae.record(Direction::Decode, shape.width, shape.height)?.program;
+            for program in [&transformer, &modulation, &decoder] {
+                needs.arena = needs.arena.max(plan(program, limits).bytes);
+            }
+            needs.weight_elements = programs::weight_elements([&decoder]);
         }
-        Ok(most)
+        Ok(needs)
+    }
+
+    /// The VAE, none of whose weights is read yet.
+    pub fn vae(&self) -> Result<Vae> {
+        let vae = Vae::open(self.model.vae()?, &self.model.vae_constants)?;
+        Ok(vae.with_band_rows(self.settings.vae_band_rows))
     }
 
     /// The caches that the settings name.

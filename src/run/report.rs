@@ -7,7 +7,7 @@ use crate::device::Limits;
 use crate::error::Result;
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
-use crate::models::vae::{Footprint, Vae};
+use crate::models::vae::Footprint;
 use crate::run::Opened;
 use crate::run::training::planned_disk_bytes;
 use crate::train::memory::MemoryPlan;
@@ -82,9 +82,9 @@ pub struct MemoryReport {
     pub training_peak: usize,
     /// The part of the arena that drawing validation pictures needs.
     pub validation_arena: usize,
-    /// Encoding a picture of the largest bucket.
+    /// Encoding a picture of the largest bucket, before training.
     pub vae_peak: usize,
-    /// Encoding captions.
+    /// Encoding captions, before training.
     pub text_encoder_peak: usize,
     /// Memory of the device, if it was given.
     pub limit: Option<u64>,
@@ -181,17 +181,13 @@ fn memory_report(
     })
 }
 
-/// Encoding a picture of the largest bucket, or decoding the largest validation picture.
+/// Encoding a picture of the largest bucket, before training.
 fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
-    let Ok(weights) = opened.model.vae() else { return Ok(0) };
-    let vae = Vae::open(weights, &opened.model.vae_constants)?.with_band_rows(opened.settings.vae_band_rows);
+    let vae = opened.vae()?;
     let total = |footprint: Footprint| footprint.weights + footprint.arena;
     let mut most = 0;
     for count in opened.schedule.bucket_counts() {
         most = most.max(total(vae.plan_encode(count.bucket.width, count.bucket.height, limits)?));
-    }
-    for shape in opened.picture_shapes() {
-        most = most.max(total(vae.plan_decode(shape.width, shape.height, limits)?));
     }
     Ok(most)
 }

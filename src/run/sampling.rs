@@ -3,7 +3,7 @@
 use crate::autograd::Engine;
 use crate::cache::TextEmbeddings;
 use crate::device::cpu::Cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::{self, LoraModule};
 use crate::files;
 use crate::models::adapter::{Adapters, load};
@@ -15,7 +15,7 @@ use crate::run::opening::{check_size, open_model};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
 use crate::validate::{Drawing, Picture, PictureModel, Prompt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to draw.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
     let model = open_model(settings)?;
     let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
-    files::expect_writable(&request.out)?;
+    refuse_unwritable(&request.out)?;
     let (adapters, loaded) = read_loras(&config, &request.loras)?;
     let picture = Picture {
         width: request.size.width as usize,
@@ -60,6 +60,7 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
     };
     let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
     let persistent = load::region(&adapters);
+    let mut engine = Engine::new(cpu, 0, persistent.clone());
     let latents = {
         let drawn = PictureModel {
             weights: &model.mmdit,
@@ -67,16 +68,22 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
             adapters: &adapters,
             persistent: &persistent,
         };
-        let mut engine = Engine::new(cpu, 0, persistent.clone());
         load::write(&mut engine, &adapters, &loaded);
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         Drawing::new(drawn).draw(&mut engine, prompt, picture)?
     };
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);
-    let values = vae.decode(&latents, picture.width, picture.height)?;
+    let values = vae.decode(&mut engine, &latents, (picture.width, picture.height))?;
     let image = png::picture(&values, request.size.width, request.size.height)?;
     let about = about(&request.prompt, &request.negative, &picture, None);
     png::write(&request.out, &image, &about.chunks())
+}
+
+/// Before the work is done whose result is to be written there.
+fn refuse_unwritable(out: &Path) -> Result<()> {
+    let written =
+        if out.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { files::is_writable(out) };
+    written.map_err(|e| Error::io(out, &e).hint("choose another --out"))
 }
 
 /// The adapters of all files, and their values.

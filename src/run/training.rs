@@ -86,7 +86,9 @@ pub fn train(
         return Ok(Outcome::NothingToDo);
     }
     let store = opened.store();
-    let Some(prepared) = encode(opened, &store, observer, stop)? else { return Ok(Outcome::Stopped(done)) };
+    let Some(prepared) = encode(opened, &store, cpu, observer, stop)? else {
+        return Ok(Outcome::Stopped(done));
+    };
     let data = TrainingData::new(&store, sample_keys(opened, &prepared), prepared.empty_caption.clone());
     let adapters = opened.drawing_adapters();
     let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &prepared)?;
@@ -143,6 +145,7 @@ fn restore(opened: &Opened, output: &OutputFolder, observer: &mut dyn Observer) 
 fn encode(
     opened: &Opened,
     store: &Store,
+    cpu: Cpu,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Option<Prepared>> {
@@ -151,6 +154,7 @@ fn encode(
         prompts: &opened.prompts(),
         t5_length: opened.settings.tokenizer_max_length,
         vae_band_rows: opened.settings.vae_band_rows,
+        cpu,
         stop,
     };
     let prepared = prepare::fill(store, &opened.model, &work, &mut |stage, done, total| {

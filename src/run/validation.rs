@@ -52,9 +52,8 @@ impl<'a> Validation<'a> {
             })?);
         }
         let Some(negative) = texts.pop() else { return Ok(None) };
-        let vae = Vae::open(opened.model.vae()?, &opened.model.vae_constants)?
-            .with_band_rows(opened.settings.vae_band_rows);
-        Ok(Some(Self { opened, drawing: Drawing::new(model), vae, prompts: texts, negative }))
+        let (drawing, vae) = (Drawing::new(model), opened.vae()?);
+        Ok(Some(Self { opened, drawing, vae, prompts: texts, negative }))
     }
 
     /// Draws everything with the adapters that `engine` holds and writes it for `step`.
@@ -80,7 +79,7 @@ impl<'a> Validation<'a> {
                 };
                 let embeddings = Prompt { positive: text, negative: &self.negative };
                 let latents = self.drawing.draw(engine, embeddings, picture)?;
-                let values = self.vae.decode(&latents, picture.width, picture.height)?;
+                let values = self.vae.decode(engine, &latents, (picture.width, picture.height))?;
                 let image = png::picture(&values, size.width, size.height)?;
                 let about = about(&prompt.text, &settings.validation_negative_prompt, &picture, Some(step));
                 let path = output.validation_image(step, &prompt.name, size.width, size.height);

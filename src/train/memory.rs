@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub struct MemoryPlan {
     /// The recompute policy that it holds for.
     pub recompute: Recompute,
-    /// Frozen weights of transformer and modulation.
+    /// Frozen weights of transformer and modulation, and of the VAE's decoder where pictures are drawn.
     pub weights: usize,
     /// Adapters.
     pub adapters: usize,
@@ -43,8 +43,17 @@ pub struct Fixed {
     pub limits: Limits,
     /// Bytes of one weight element on the device.
     pub weight_bytes: usize,
-    /// Bytes of the arena that drawing validation pictures needs.
-    pub drawing_arena: usize,
+    /// What drawing validation pictures needs.
+    pub drawing: Drawing,
+}
+
+/// What drawing validation pictures needs beside the transformer's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drawing {
+    /// Bytes of the arena.
+    pub arena: usize,
+    /// Elements of the VAE's weights.
+    pub weight_elements: usize,
 }
 
 impl MemoryPlan {
@@ -58,7 +67,7 @@ impl MemoryPlan {
         let flats = [Flat::Parameters, Flat::Gradients, Flat::Moment1, Flat::Moment2, Flat::Average];
         Self {
             recompute,
-            weights: programs.weight_elements() * fixed.weight_bytes,
+            weights: (programs.weight_elements() + fixed.drawing.weight_elements) * fixed.weight_bytes,
             adapters: has(Flat::Parameters),
             gradients: has(Flat::Gradients),
             optimizer: has(Flat::Moment1) + has(Flat::Moment2),
@@ -66,8 +75,8 @@ impl MemoryPlan {
             step_state: persistent.bytes() - flats.into_iter().map(has).sum::<usize>(),
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
-            drawing_arena: fixed.drawing_arena,
-            arena: programs.arena_bytes().max(fixed.drawing_arena),
+            drawing_arena: fixed.drawing.arena,
+            arena: programs.arena_bytes().max(fixed.drawing.arena),
         }
     }
 

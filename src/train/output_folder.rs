@@ -74,6 +74,7 @@ impl OutputFolder {
         if path.is_file() {
             return Err(unusable(path, "this is a file, not a folder"));
         }
+        files::is_writable(path).map_err(|e| unusable(path, cannot_write(path, &e)))?;
         refuse_full_disk(path, options.planned_bytes, files::free_space(path)?)?;
         std::fs::create_dir_all(path).map_err(|e| unusable(path, cannot_write(path, &e)))?;
         let folder = Self { path: path.to_owned(), _lock: lock(path)? };

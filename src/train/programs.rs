@@ -83,14 +83,19 @@ impl Programs {
         self.all().map(|planned| planned.plan.bytes).max().unwrap_or(0)
     }
 
-    /// The resident weights that they use, each once, in elements.
+    /// The resident weights that they use, in elements.
     pub fn weight_elements(&self) -> usize {
-        let mut weights = BTreeMap::new();
-        for tensor in self.all().flat_map(|planned| &planned.program.tensors) {
-            if let Home::Weight(name) = &tensor.home {
-                weights.insert(name, tensor.shape.elements());
-            }
-        }
-        weights.values().sum()
+        weight_elements(self.all().map(|planned| &planned.program))
     }
+}
+
+/// The resident weights that `programs` use, each once, in elements.
+pub fn weight_elements<'a>(programs: impl IntoIterator<Item = &'a Program>) -> usize {
+    let mut weights = BTreeMap::new();
+    for tensor in programs.into_iter().flat_map(|program| &program.tensors) {
+        if let Home::Weight(name) = &tensor.home {
+            weights.insert(name, tensor.shape.elements());
+        }
+    }
+    weights.values().sum()
 }

@@ -64,7 +64,8 @@ fn run(weights: &WeightMap, constants: VaeConstants, inputs: &Tensors, kept: &Te
     found.extend([("mean", mean), ("logvar", logvar), ("sample", sample)].map(|(n, v)| (n.to_owned(), v)));
     // The same through the interface that takes latents as the transformer has them.
     let latents = scaled(&inputs.f32("z")?);
-    found.push(("decoded".to_owned(), vae.decode(&latents, size.0, size.1)?));
+    let mut engine = Engine::new(device()?, 0, Persistent::new(1));
+    found.push(("decoded".to_owned(), vae.decode(&mut engine, &latents, size)?));
     found.push(("decoded".to_owned(), decoded[0].clone()));
     Ok(found)
 }

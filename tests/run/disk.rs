@@ -73,7 +73,7 @@ fn a_write_that_fails_leaves_no_half_file() {
 #[test]
 fn a_disk_too_small_for_the_plan_is_refused() {
     let workshop = Workshop::new();
-    let set = ["checkpoints_total_limit=0", "checkpointing_steps=1", "max_train_steps=10000000000"];
+    let set = ["checkpoints_total_limit=0", "checkpointing_steps=1", "max_train_steps=4000000000"];
     workshop.train(&set).refused(&["the disk has room for", "checkpoints_total_limit"]);
     assert!(!workshop.output().exists());
 }

@@ -63,6 +63,7 @@ fn kill_and_resume(workshop: &Workshop, set: &[&str], seed: u64) {
             // Every other time, in the middle of writing.
             while kills % 2 == 1 && !is_at_work(&workshop.output()) && run.try_wait().unwrap().is_none() {
                 assert!(begin.elapsed() < Duration::from_secs(60));
+                std::thread::sleep(Duration::from_micros(100));
             }
             run.kill().unwrap();
         }

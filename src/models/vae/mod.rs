@@ -15,9 +15,8 @@ mod layers;
 pub use config::{Level, VaeConfig};
 
 use crate::autograd::run::Planned;
-use crate::autograd::{Engine, Home, Persistent, Program, plan};
+use crate::autograd::{Engine, Home, Program, plan};
 use crate::device::Limits;
-use crate::device::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::models::weight_source::ModelWeights;
 use crate::tensor::TensorId;
@@ -84,7 +83,6 @@ pub struct Vae {
     config: VaeConfig,
     weights: WeightMap,
     band_rows: usize,
-    engine: Engine,
     prepared: HashMap<(Direction, usize, usize), Prepared>,
 }
 
@@ -93,8 +91,7 @@ impl Vae {
     pub fn open(weights: &WeightMap, constants: &VaeConstants) -> Result<Self> {
         let config = VaeConfig::of(weights, constants)?;
         let weights = fused::with_fused_attention(weights)?;
-        let engine = Engine::new(Cpu::new(), 0, Persistent::new(1));
-        Ok(Self { config, weights, band_rows: 0, engine, prepared: HashMap::new() })
+        Ok(Self { config, weights, band_rows: 0, prepared: HashMap::new() })
     }
 
     /// The same VAE, convolving bands of so many output rows; 0 leaves the choice to [`bands::band_rows`].
@@ -113,18 +110,30 @@ impl Vae {
     }
 
     /// The distribution of a picture's latents. Fails if the size is no multiple of 8 or is not that of the pixels.
-    pub fn encode(&mut self, pixels: &[f32], width: usize, height: usize) -> Result<Latents> {
-        let outputs = self.run(Direction::Encode, pixels, width, height)?;
+    ///
+    /// The engine's arena and weights are shared with whatever else it runs.
+    pub fn encode(
+        &mut self,
+        engine: &mut Engine,
+        pixels: &[f32],
+        (width, height): (usize, usize),
+    ) -> Result<Latents> {
+        let outputs = self.run(engine, Direction::Encode, pixels, (width, height))?;
         let mut outputs = outputs.into_iter();
         Ok(Latents { mean: outputs.next().unwrap_or_default(), logvar: outputs.next().unwrap_or_default() })
     }
 
     /// The picture of `latents` as the MMDiT has them: shifted and scaled. Its values may leave [-1, 1] a little.
     /// Width and height are those of the picture.
-    pub fn decode(&mut self, latents: &[f32], width: usize, height: usize) -> Result<Vec<f32>> {
+    pub fn decode(
+        &mut self,
+        engine: &mut Engine,
+        latents: &[f32],
+        (width, height): (usize, usize),
+    ) -> Result<Vec<f32>> {
         let constants = self.config.constants;
         let unscaled: Vec<f32> = latents.iter().map(|&latent| unscale(latent, &constants)).collect();
-        Ok(self.run(Direction::Decode, &unscaled, width, height)?.pop().unwrap_or_default())
+        Ok(self.run(engine, Direction::Decode, &unscaled, (width, height))?.pop().unwrap_or_default())
     }
 
     /// The program for one picture of that size.
@@ -151,37 +160,26 @@ impl Vae {
         Ok(footprint(&self.record(Direction::Decode, width, height)?.program, limits))
     }
 
-    /// Bytes of the arena, as it is now.
-    pub fn arena_bytes(&self) -> usize {
-        self.engine.arena_bytes()
-    }
-
     /// Runs the program for that size, made at the first picture of it.
     fn run(
         &mut self,
+        engine: &mut Engine,
         direction: Direction,
         values: &[f32],
-        width: usize,
-        height: usize,
+        (width, height): (usize, usize),
     ) -> Result<Vec<Vec<f32>>> {
         let key = (direction, width, height);
         if !self.prepared.contains_key(&key) {
-            let prepared = self.prepare(direction, width, height)?;
-            self.prepared.insert(key, prepared);
+            let Recording { program, input, outputs } = self.record(direction, width, height)?;
+            let planned = engine.plan(program);
+            self.prepared.insert(key, Prepared { planned, input, outputs });
         }
         let Prepared { planned, input, outputs } = &self.prepared[&key];
-        let engine = &mut self.engine;
+        engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
+        engine.reserve(planned);
         engine.write(planned, *input, values)?;
         engine.run(planned)?;
         outputs.iter().map(|&id| Ok(engine.read(planned, id)?.to_vec())).collect()
-    }
-
-    fn prepare(&mut self, direction: Direction, width: usize, height: usize) -> Result<Prepared> {
-        let Recording { program, input, outputs } = self.record(direction, width, height)?;
-        let planned = self.engine.plan(program);
-        self.engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
-        self.engine.reserve(&planned);
-        Ok(Prepared { planned, input, outputs })
     }
 }
 

@@ -1,5 +1,7 @@
 use super::layers::{Conv, HALVE, Recorder};
 use super::*;
+use crate::autograd::Persistent;
+use crate::device::cpu::Cpu;
 use crate::error::ErrorKind;
 use crate::kernels::Shapes;
 use crate::random::{Purpose, Stream};
@@ -25,6 +27,10 @@ fn golden_weights(layout: &str) -> WeightMap {
 
 fn golden_vae() -> Vae {
     Vae::open(&golden_weights(LAYOUTS[0]), &CONSTANTS).unwrap()
+}
+
+fn engine() -> Engine {
+    Engine::new(Cpu::new(), 0, Persistent::new(1))
 }
 
 fn golden_tensors(file: &str) -> impl Fn(&str) -> Vec<f32> {
@@ -116,11 +122,16 @@ fn encoder_and_decoder_equal_the_golden_case_in_both_layouts() {
 fn latents_are_shifted_before_they_are_scaled() {
     let (inputs, outputs) = (golden_tensors("inputs.safetensors"), golden_tensors("outputs.safetensors"));
     let mut vae = golden_vae();
-    let latents = vae.encode(&inputs("image"), 48, 64).unwrap();
+    let latents = vae.encode(&mut engine(), &inputs("image"), (48, 64)).unwrap();
     let scaled: Vec<f32> = latents.mean.iter().map(|&z| scale(z, &CONSTANTS)).collect();
     assert_close("latents", &scaled, &outputs("latents_from_mean"), tolerance("latents_from_mean"));
     let scaled: Vec<f32> = inputs("z").iter().map(|&z| scale(z, &CONSTANTS)).collect();
-    assert_close("decoded", &vae.decode(&scaled, 48, 64).unwrap(), &outputs("decoded"), tolerance("decoded"));
+    assert_close(
+        "decoded",
+        &vae.decode(&mut engine(), &scaled, (48, 64)).unwrap(),
+        &outputs("decoded"),
+        tolerance("decoded"),
+    );
     assert_eq!(scale(CONSTANTS.shift_factor, &CONSTANTS), 0.0);
     assert_eq!(unscale(0.0, &CONSTANTS), CONSTANTS.shift_factor);
 }
@@ -130,14 +141,19 @@ fn bands_of_rows_do_not_change_the_result() {
     let (width, height) = (56, 40);
     let (picture, latents) = (normals(1, 3 * width * height), normals(2, 16 * 5 * 7));
     let mut whole = golden_vae().with_band_rows(height);
-    let encoded = whole.encode(&picture, width, height).unwrap();
-    let decoded = whole.decode(&latents, width, height).unwrap();
+    let encoded = whole.encode(&mut engine(), &picture, (width, height)).unwrap();
+    let decoded = whole.decode(&mut engine(), &latents, (width, height)).unwrap();
     for band_rows in [1, 3, 7, 0] {
         let mut banded = golden_vae().with_band_rows(band_rows);
-        let found = banded.encode(&picture, width, height).unwrap();
+        let found = banded.encode(&mut engine(), &picture, (width, height)).unwrap();
         assert_close("mean", &found.mean, &encoded.mean, 1e-5);
         assert_close("logvar", &found.logvar, &encoded.logvar, 1e-5);
-        assert_close("decoded", &banded.decode(&latents, width, height).unwrap(), &decoded, 1e-5);
+        assert_close(
+            "decoded",
+            &banded.decode(&mut engine(), &latents, (width, height)).unwrap(),
+            &decoded,
+            1e-5,
+        );
     }
 }
 
@@ -180,7 +196,7 @@ fn halving_pads_right_and_bottom_only() {
 fn one_lit_corner_gives_diffusers_means() {
     let mut picture = vec![-1.0; 3 * 64];
     picture.chunks_mut(64).for_each(|plane| plane[63] = 1.0);
-    let latents = golden_vae().encode(&picture, 8, 8).unwrap();
+    let latents = golden_vae().encode(&mut engine(), &picture, (8, 8)).unwrap();
     assert_close("mean", &latents.mean, &LIT_CORNER_MEANS, 1e-5);
 }
 
@@ -193,18 +209,16 @@ const LIT_CORNER_MEANS: [f32; 16] = [
 fn a_plan_is_what_the_arena_then_holds() {
     let limits = Cpu::new().limits();
     for (width, height) in [(48, 64), (8, 8), (128, 72)] {
-        let mut vae = golden_vae();
+        let (mut vae, mut engine) = (golden_vae(), engine());
         let planned = vae.plan_encode(width, height, &limits).unwrap();
-        assert_eq!(vae.engine.weight_bytes(), 0, "a plan reads no weights");
-        vae.encode(&vec![0.5; 3 * width * height], width, height).unwrap();
-        assert_eq!(vae.arena_bytes(), planned.arena);
-        assert_eq!(vae.engine.weight_bytes(), planned.weights);
+        vae.encode(&mut engine, &vec![0.5; 3 * width * height], (width, height)).unwrap();
+        assert_eq!((engine.arena_bytes(), engine.weight_bytes()), (planned.arena, planned.weights));
 
-        let mut vae = golden_vae();
+        let (mut vae, mut engine) = (golden_vae(), self::engine());
         let planned = vae.plan_decode(width, height, &limits).unwrap();
-        vae.decode(&vec![0.5; vae.config().latent_elements(width, height)], width, height).unwrap();
-        assert_eq!(vae.arena_bytes(), planned.arena);
-        assert_eq!(vae.engine.weight_bytes(), planned.weights);
+        let latents = vec![0.5; vae.config().latent_elements(width, height)];
+        vae.decode(&mut engine, &latents, (width, height)).unwrap();
+        assert_eq!((engine.arena_bytes(), engine.weight_bytes()), (planned.arena, planned.weights));
     }
 }
 
@@ -222,13 +236,13 @@ fn the_miniature_is_read_off_its_shapes() {
 fn pictures_of_a_wrong_size_are_refused() {
     let mut vae = golden_vae();
     for (width, height) in [(60, 64), (64, 4), (0, 8)] {
-        let error = vae.encode(&vec![0.0; 3 * width * height], width, height).err().unwrap();
+        let error = vae.encode(&mut engine(), &vec![0.0; 3 * width * height], (width, height)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::Shape);
         assert!(error.hint.contains("multiples of 8"), "{error}");
     }
-    let error = vae.encode(&[0.0; 7], 8, 8).err().unwrap();
+    let error = vae.encode(&mut engine(), &[0.0; 7], (8, 8)).err().unwrap();
     assert!(error.cause.contains("7 values for 192"), "{error}");
-    let error = vae.decode(&[0.0; 7], 8, 8).err().unwrap();
+    let error = vae.decode(&mut engine(), &[0.0; 7], (8, 8)).err().unwrap();
     assert!(error.cause.contains("7 values for 16"), "{error}");
 }
 
@@ -237,7 +251,7 @@ fn a_tensor_that_is_missing_or_does_not_fit_is_named() {
     let whole = golden_weights(LAYOUTS[0]);
     let refused = |weights: &WeightMap, constants: &VaeConstants| {
         let vae = Vae::open(weights, constants);
-        let encoded = vae.and_then(|mut vae| vae.encode(&[0.0; 192], 8, 8));
+        let encoded = vae.and_then(|mut vae| vae.encode(&mut engine(), &[0.0; 192], (8, 8)));
         let error = encoded.err().unwrap();
         assert_eq!(error.kind, ErrorKind::Weights);
         error.to_string()
