@@ -208,14 +208,18 @@ fn planning_the_largest_models_takes_seconds_and_little_memory() {
         };
         assert!(status.success());
         assert!(peak < 200_000_000, "{name} took {} MB", peak / 1_000_000);
-        assert!(begin.elapsed() < Duration::from_secs(20), "{name} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{name} took {:?}", begin.elapsed());
         let plan = std::fs::read_to_string(workshop.path("plan.json")).unwrap();
         let plan: Value = serde_json::from_str(&plan).unwrap();
         assert_eq!(plan["model"], name);
         let weights: usize = config.weights().iter().map(|(_, shape)| shape.elements()).sum();
         // The position table is cut to size on its way; nobody asks the last block's text with a query of its own.
         let elsewhere = config.position_size * config.position_size * config.width + HEAD_DIM;
-        assert_eq!(plan["memory"]["weights"], 2 * (weights - elsewhere));
+        let weights = 2 * (weights - elsewhere) as u64;
+        // The VAE's decoder comes on top, to draw; it is the miniature's.
+        let decoder = std::fs::metadata(model().join("vae/diffusion_pytorch_model.safetensors")).unwrap().len();
+        let planned = plan["memory"]["weights"].as_u64().unwrap();
+        assert!((weights..weights + decoder).contains(&planned), "{planned} instead of {weights}");
         let policies = plan["policies"].as_array().unwrap();
         assert!(policies.iter().all(|policy| policy["fits"].is_boolean()));
     }
