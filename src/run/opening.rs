@@ -21,6 +21,7 @@ use crate::train::step::{StepModel, StepShape};
 use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Everything that a run consists of.
 #[derive(Debug)]
@@ -228,8 +229,14 @@ impl Opened {
 
     /// The caches that the settings name.
     pub fn store(&self) -> Store {
+        let [latents, texts] = self.cache_folders();
+        Store::open_at(latents, texts)
+    }
+
+    /// Where latents and text embeddings are kept.
+    pub fn cache_folders(&self) -> [&Path; 2] {
         let latents = self.backends.images.first().map(|backend| backend.cache_dir_vae.as_path());
-        Store::open_at(latents.unwrap_or(&self.settings.cache_dir_vae), &self.backends.cache_dir_text)
+        [latents.unwrap_or(&self.settings.cache_dir_vae), &self.backends.cache_dir_text]
     }
 
     /// Every prompt that will be drawn, the negative one last.

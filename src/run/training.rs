@@ -14,8 +14,8 @@ use crate::prepare::{self, Prepared, Stage, Work};
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::tensorboard::EventWriter;
 use crate::report::{grid, plot};
-use crate::run::Opened;
 use crate::run::validation::{Drawn, Validation};
+use crate::run::{Opened, disk};
 use crate::settings::SaveDtype;
 use crate::train::checkpoint::{self, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -112,14 +112,15 @@ pub fn train(
     run.to_the_end(trainer)
 }
 
-/// Locks the output folder for this run.
+/// Locks the output folder for this run, once there is room for what it will write.
 fn open_output(opened: &Opened) -> Result<OutputFolder> {
     let settings = &opened.settings;
     let options = OpenOptions {
         resume: Resume::from_setting(settings.resume_from_checkpoint.as_deref()),
         overwrite: settings.overwrite,
-        planned_bytes: planned_disk_bytes(opened),
     };
+    OutputFolder::refuse_unwritable(&settings.output_dir)?;
+    disk::refuse_full(opened)?;
     OutputFolder::open(&settings.output_dir, &options)
 }
 
@@ -165,14 +166,6 @@ fn encode(
         observer.note(&format!("{made}; the rest was in the cache"));
     }
     Ok(prepared)
-}
-
-/// Bytes that the run may come to keep on disk.
-pub fn planned_disk_bytes(opened: &Opened) -> u64 {
-    let persistent = &opened.persistent;
-    let flat = persistent.flat_bytes() / size_of::<f32>();
-    let total = opened.schedule.total_steps() as u64;
-    checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
 }
 
 /// The settings as used, of the run and of its data.

@@ -258,15 +258,9 @@ pub fn planned_disk_bytes(
     (checkpoints + 1) * (lora + BESIDE_NUMBERS) + states * state
 }
 
-/// Bytes in the checkpoints in `folder`.
-pub(super) fn bytes_in(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for checkpoint in list_in(folder)? {
-        for (_, path) in output_folder::entries(&checkpoint.folder)? {
-            bytes += path.metadata().map_or(0, |about| about.len());
-        }
-    }
-    Ok(bytes)
+/// Bytes in the checkpoints in the output folder at `folder`.
+pub fn bytes_in(folder: &Path) -> Result<u64> {
+    list_in(folder)?.iter().map(|checkpoint| files::bytes_in(&checkpoint.folder)).sum()
 }
 
 /// Removes `checkpoint`; a crash meanwhile leaves a folder of a temporary name, which the next run removes.

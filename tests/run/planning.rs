@@ -217,7 +217,8 @@ fn planning_the_largest_models_takes_seconds_and_little_memory() {
         let elsewhere = config.position_size * config.position_size * config.width + HEAD_DIM;
         let weights = 2 * (weights - elsewhere) as u64;
         // The VAE's decoder comes on top, to draw; it is the miniature's.
-        let decoder = std::fs::metadata(model().join("vae/diffusion_pytorch_model.safetensors")).unwrap().len();
+        let decoder =
+            std::fs::metadata(model().join("vae/diffusion_pytorch_model.safetensors")).unwrap().len();
         let planned = plan["memory"]["weights"].as_u64().unwrap();
         assert!((weights..weights + decoder).contains(&planned), "{planned} instead of {weights}");
         let policies = plan["policies"].as_array().unwrap();
