@@ -1,5 +1,7 @@
 //! The command line as a user meets it: exit codes, help, and errors in words.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -100,7 +102,7 @@ fn an_unknown_setting_names_the_nearest_one() {
     let run = write_run(root.path());
     for command in ["train", "plan"] {
         let stderr = refused(&[command, &run, "--set", "lora_rnk=8"]);
-        assert!(stderr.contains("`lora_rnk`") && stderr.contains("`lora_rank`"), "{stderr}");
+        assert!(stderr.contains("lora_rnk") && stderr.contains("`lora_rank`"), "{stderr}");
         assert!(stderr.contains("hint: "), "{stderr}");
     }
     let stderr = refused(&["train", &run, "--set", "lora_rank=many"]);

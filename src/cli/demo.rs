@@ -32,7 +32,7 @@ pub struct DemoArgs {
 const EXAMPLES: &str = "\
 Examples:
   sargent demo                                                  a few minutes on two cores
-  sargent demo --out /tmp/demo --steps 400                      faster, and less of the style
+  sargent demo --out small-demo --steps 400                    faster, and less of the style
   sargent train sargent-demo/config.json --set overwrite=true --set lora_rank=4
                                                                 the same with a setting changed";
 

@@ -42,10 +42,11 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  sargent demo                                      see a LoRA being trained, in minutes, on any machine
+  sargent demo                                      watch a LoRA being trained, on any machine
   sargent plan config.json                          pictures, steps, memory and disk of a run
   sargent train config.json --set lora_rank=32      train, with one setting changed
-  sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors --prompt \"a red star\" --out star.png
+  sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
+      --prompt \"a red star\" --out star.png
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
 

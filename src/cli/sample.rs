@@ -65,11 +65,14 @@ pub struct SampleArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  sargent sample --model sargent-demo/model --prompt \"k4s4, a red star\" --width 128 --height 128 --out before.png
-  sargent sample --model sargent-demo/model --lora sargent-demo/output/pytorch_lora_weights.safetensors:0.8 \\
-      --prompt \"k4s4, a red star\" --width 128 --height 128 --guidance 2.5 --seed 100 --out after.png
-  sargent sample --model sd3.5_medium.safetensors --set tokenizer_path=clip_l --set tokenizer_2_path=clip_g \\
-      --set tokenizer_3_path=t5 --prompt \"a lighthouse\" --out lighthouse.png";
+  sargent sample --model sargent-demo/model --prompt \"k4s4, a red star\" \\
+      --width 128 --height 128 --out before.png
+  sargent sample --model sargent-demo/model --prompt \"k4s4, a red star\" \\
+      --lora sargent-demo/output/pytorch_lora_weights.safetensors:0.8 \\
+      --width 128 --height 128 --guidance 2.5 --seed 100 --out after.png
+  sargent sample --model sd3.5_medium.safetensors --set tokenizer_path=clip_l \\
+      --set tokenizer_2_path=clip_g --set tokenizer_3_path=t5 \\
+      --prompt \"a lighthouse\" --out lighthouse.png";
 
 /// A LoRA and how strongly it applies.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Train a LoRA as a settings file says
 ///
-/// The settings file is a JSON object of the settings below, under SimpleTuner's names; a minimal one is
+/// The settings file is a JSON object of the settings below, under SimpleTuner's names; a minimal one:
 ///
 /// {
 ///   "pretrained_model_name_or_path": "models/stable-diffusion-3.5-medium",
@@ -28,7 +28,7 @@ use std::sync::atomic::AtomicBool;
 ///   "max_train_steps": 1000
 /// }
 ///
-/// and multidatabackend.json names the pictures, each with its caption in a .txt file beside it:
+/// multidatabackend.json names the pictures, each with its caption in a .txt file beside it:
 ///
 /// [ { "id": "mine", "instance_data_dir": "pictures" } ]
 #[derive(Debug, clap::Args)]
@@ -53,8 +53,9 @@ Examples:
   sargent train config.json --set resume_from_checkpoint=latest     go on where the last run stopped
   sargent train config.json --set overwrite=true                    begin afresh in the same folder
 
-The output folder then holds pytorch_lora_weights.safetensors, checkpoint-N/, validation/, metrics.jsonl,
-tensorboard/, plots, and the settings as used. Ctrl-C writes a checkpoint and stops; a second one stops at once.
+The output folder then holds pytorch_lora_weights.safetensors, checkpoint-N/, validation/,
+metrics.jsonl, tensorboard/, plots, and the settings as used. Ctrl-C writes a checkpoint and
+stops; a second one stops at once.
 ";
 
 /// Trains; says how the run ended.
