@@ -1,5 +1,7 @@
 //! Whole runs of the real program on the miniature: what a user does, what goes wrong, and what is left on disk.
 
+#![allow(clippy::unwrap_used)]
+
 mod run {
     mod beginning;
     mod checkpoints;

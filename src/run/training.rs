@@ -109,7 +109,7 @@ pub fn train(
     }
     output.write_settings(&as_used["run"], &as_used["data"])?;
     let run = Running { opened, output: &output, observer, as_used, validation, stop };
-    run.to_the_end(trainer)
+    run.go_on(trainer)
 }
 
 /// Locks the output folder for this run, once there is room for what it will write.
@@ -212,7 +212,7 @@ struct Running<'r, 'a> {
 }
 
 impl Running<'_, '_> {
-    fn to_the_end(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
+    fn go_on(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
         let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
         let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
         if trainer.step() == 0 && !self.opened.settings.disable_benchmark {

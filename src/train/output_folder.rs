@@ -66,7 +66,7 @@ impl OutputFolder {
     /// one is found before the old one is lost.
     ///
     /// # Errors
-    /// A folder that cannot be made or written, or that another run uses; a disk too full for `planned_bytes`; a
+    /// A folder that cannot be made or written, or that another run uses; a
     /// fresh run where an earlier one lies, without `overwrite`.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         Self::refuse_unwritable(path)?;
