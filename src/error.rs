@@ -97,7 +97,11 @@ impl Error {
             std::io::ErrorKind::NotFound => "no such file or folder".to_owned(),
             _ => source.to_string(),
         };
-        Self::new(ErrorKind::Files, path.display().to_string(), cause)
+        let error = Self::new(ErrorKind::Files, path.display().to_string(), cause);
+        match source.kind() {
+            std::io::ErrorKind::StorageFull => error.hint("free some space and start again"),
+            _ => error,
+        }
     }
 }
 

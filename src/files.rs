@@ -29,10 +29,46 @@ pub fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |out| out.write_all(bytes))
 }
 
-/// Free bytes on the disk that holds `folder` (or its nearest existing parent).
+/// Whether `path` could be written: a file could be made in the nearest folder above it, or in it if it is one.
+pub fn is_writable(path: &Path) -> std::io::Result<()> {
+    tempfile::tempfile_in(nearest_existing(path)).map(drop)
+}
+
+/// Free bytes on the disk that holds `folder`.
 pub fn free_space(folder: &Path) -> Result<u64> {
-    let existing = folder.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
+    let existing = nearest_existing(folder);
     fs4::available_space(existing).map_err(|e| Error::io(existing, &e))
+}
+
+/// A number that tells the disk that holds `folder` from others.
+pub fn disk_of(folder: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let existing = nearest_existing(folder);
+    existing.metadata().map(|about| about.dev()).map_err(|e| Error::io(existing, &e))
+}
+
+/// Bytes of all files in `folder` and the folders in it; none if it does not exist.
+pub fn bytes_in(folder: &Path) -> Result<u64> {
+    if !folder.is_dir() {
+        return Ok(0);
+    }
+    let at = |e: std::io::Error| Error::io(folder, &e);
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        match entry.metadata() {
+            Ok(about) if about.is_dir() => bytes += bytes_in(&entry.path())?,
+            Ok(about) => bytes += about.len(),
+            // Somebody has removed it meanwhile.
+            Err(_) => {}
+        }
+    }
+    Ok(bytes)
+}
+
+/// `folder`, or the nearest folder above it that exists.
+fn nearest_existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."))
 }
 
 /// Temporary files are private by default; what we publish is an ordinary file.

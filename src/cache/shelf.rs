@@ -31,7 +31,7 @@ impl<E: Entry> Shelf<E> {
         }
     }
 
-    /// The entry under `key`; `None` if there is none, or none that can be read, which is noted.
+    /// The entry under `key`; `None` if there is none, or none that can be read, which is noted and removed.
     pub fn get(&self, key: &E::Key) -> Option<E> {
         let found = self.read(&key.digest());
         let counter = if found.is_some() { &self.hits } else { &self.misses };
@@ -39,9 +39,9 @@ impl<E: Entry> Shelf<E> {
         found
     }
 
-    /// Whether there is a file under `key`; it is not opened and nothing is counted.
+    /// Whether there is an entry under `key` that is not cut short; its values are not read and nothing is counted.
     pub fn contains(&self, key: &E::Key) -> bool {
-        self.path(&key.digest()).is_file()
+        TensorFile::open(&self.path(&key.digest())).is_ok()
     }
 
     /// Keeps `entry` under `key`, in place of what was there.
@@ -85,6 +85,8 @@ impl<E: Entry> Shelf<E> {
             Ok(entry) => return Some(entry),
             Err(error) => error.cause,
         };
+        // Out of the way, so that it counts as missing when entries are made.
+        let _ = std::fs::remove_file(&path);
         let note = format!("{}: damaged cache entry is made again ({cause})", path.display());
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         None

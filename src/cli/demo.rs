@@ -6,6 +6,7 @@ use super::{device, terminal};
 use crate::device::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::run::training::Outcome;
 use crate::settings::DeviceChoice;
 use include_dir::{Dir, include_dir};
 use serde_json::{Map, Value, json};
@@ -61,8 +62,11 @@ pub fn run(args: &DemoArgs, device: Option<Choice>) -> std::result::Result<(), F
     write_files(&folder, args.steps)?;
     terminal::note(format_args!("the demo's model, pictures and settings are in {}", args.out.display()));
     let begin_afresh = ("overwrite".to_owned(), "true".to_owned());
-    train::run(&TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh] }, device)?;
-    terminal::say(places(&args.out))
+    let run = TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh] };
+    match train::run(&run, device)? {
+        Outcome::Stopped(_) => Ok(()),
+        Outcome::Finished | Outcome::NothingToDo => terminal::say(places(&args.out)),
+    }
 }
 
 fn places(out: &Path) -> String {

@@ -70,7 +70,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(&args, device),
-        Command::Train(args) => train::run(&args, device),
+        Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
     }

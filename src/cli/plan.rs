@@ -67,7 +67,7 @@ fn table(report: &RunReport) -> String {
     let mut lines = vec![format!("model        {}", report.model)];
     for bucket in &report.buckets {
         lines.push(format!(
-            "bucket       {}x{}: {} pictures, {} a epoch in {} batches (the last of {})",
+            "bucket       {}x{}: {} pictures, {} an epoch in {} batches (the last of {})",
             bucket.width,
             bucket.height,
             bucket.pictures,

@@ -58,8 +58,8 @@ metrics.jsonl, tensorboard/, plots, and the settings as used. Ctrl-C writes a ch
 stops; a second one stops at once.
 ";
 
-/// Trains.
-pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<(), Failure> {
+/// Trains; says how the run ended.
+pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure> {
     let settings = RunSettings::load(&args.config, &args.set)?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
@@ -77,11 +77,12 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<(), Failure> {
     match outcome {
         Outcome::Finished => terminal::note(format_args!("done: {output}")),
         Outcome::NothingToDo => terminal::note(format_args!("all steps were done already: {output}")),
+        Outcome::Stopped(0) => terminal::note("stopped before the first step; what was encoded is kept"),
         Outcome::Stopped(step) => terminal::note(format_args!(
             "stopped after step {step}; resume_from_checkpoint=latest goes on from there"
         )),
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.

@@ -104,7 +104,8 @@ impl Schedule {
         };
         // Random draws are numbered by 32-bit steps.
         let total = total.filter(|&steps| u32::try_from(steps).is_ok());
-        schedule.total_steps = total.ok_or_else(|| Error::setting(key, "asks for more than 2^32 steps"))?;
+        schedule.total_steps = total
+            .ok_or_else(|| Error::setting(key, "asks for more than 2^32 steps").hint("ask for fewer"))?;
         Ok(schedule)
     }
 

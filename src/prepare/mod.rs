@@ -11,6 +11,7 @@ use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
 use crate::models::vae::Vae;
 use crate::weights::ModelFiles;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Captions that go through the text encoders together, so that streamed weights are read once for all of them.
 const CAPTIONS_A_BATCH: usize = 16;
@@ -26,6 +27,8 @@ pub struct Work<'a> {
     pub t5_length: usize,
     /// Rows of a picture that the VAE handles at a time; 0: as many as suit it.
     pub vae_band_rows: usize,
+    /// Whether to break off; what is encoded by then stays in the cache.
+    pub stop: &'a AtomicBool,
     /// The device that encodes.
     pub cpu: Cpu,
 }
@@ -56,7 +59,7 @@ pub enum Stage {
     Texts,
 }
 
-/// Fills `store`; `progress` hears the stage, how much of it is done and how much there is.
+/// Fills `store`; `progress` hears the stage, how much of it is done and how much there is. None if it was stopped.
 ///
 /// # Errors
 /// A missing encoder, a picture that changed since it was scanned, a disk that cannot be written.
@@ -65,11 +68,11 @@ pub fn fill(
     model: &ModelFiles,
     work: &Work<'_>,
     progress: &mut dyn FnMut(Stage, usize, usize),
-) -> Result<Prepared> {
+) -> Result<Option<Prepared>> {
     let vae_hash = model.vae_fingerprint()?;
     let latents: Vec<LatentKey> =
         work.dataset.samples.iter().map(|sample| latent_key(sample, &vae_hash)).collect();
-    let new_latents = encode_pictures(store, model, work, &latents, progress)?;
+    let Some(new_latents) = encode_pictures(store, model, work, &latents, progress)? else { return Ok(None) };
 
     let mut encoders = TextEncoders::open(model)?;
     let encoders_hash = encoders.fingerprint()?;
@@ -90,9 +93,15 @@ pub fn fill(
     let mut missing: Vec<&TextKey> = all.filter(|key| !store.texts.contains(key)).collect();
     missing.sort_by(|a, b| a.text.cmp(&b.text));
     missing.dedup();
-    let new_texts = missing.len();
-    encode_texts(store, &mut encoders, &missing, work.t5_length, progress)?;
-    Ok(Prepared { latents, captions, prompts, empty_caption, new_latents, new_texts })
+    let new_texts = encode_texts(store, &mut encoders, &missing, work, progress)?;
+    Ok(new_texts.map(|new_texts| Prepared {
+        latents,
+        captions,
+        prompts,
+        empty_caption,
+        new_latents,
+        new_texts,
+    }))
 }
 
 fn latent_key(sample: &Sample, vae_hash: &str) -> LatentKey {
@@ -111,15 +120,18 @@ fn encode_pictures(
     work: &Work<'_>,
     keys: &[LatentKey],
     progress: &mut dyn FnMut(Stage, usize, usize),
-) -> Result<usize> {
+) -> Result<Option<usize>> {
     let samples = work.dataset.samples.iter().zip(keys);
     let missing: Vec<_> = samples.filter(|(_, key)| !store.latents.contains(key)).collect();
     if missing.is_empty() {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(work.vae_band_rows);
     let mut engine = Engine::new(work.cpu, 0, Persistent::new(1));
     for (done, (sample, key)) in missing.iter().enumerate() {
+        if work.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         progress(Stage::Pictures, done, missing.len());
         let pixels = sample.load_pixels()?;
         let encoded = vae.encode(&mut engine, &pixels.data, (pixels.width, pixels.height))?;
@@ -129,20 +141,23 @@ fn encode_pictures(
         store.latents.put(key, &entry)?;
     }
     progress(Stage::Pictures, missing.len(), missing.len());
-    Ok(missing.len())
+    Ok(Some(missing.len()))
 }
 
 fn encode_texts(
     store: &Store,
     encoders: &mut TextEncoders,
     missing: &[&TextKey],
-    t5_length: usize,
+    work: &Work<'_>,
     progress: &mut dyn FnMut(Stage, usize, usize),
-) -> Result<()> {
+) -> Result<Option<usize>> {
     for (batch, keys) in missing.chunks(CAPTIONS_A_BATCH).enumerate() {
+        if work.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         progress(Stage::Texts, batch * CAPTIONS_A_BATCH, missing.len());
         let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
-        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&texts, t5_length)?) {
+        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&texts, work.t5_length)?) {
             let entry = cache::TextEmbeddings {
                 shape: [encoded.tokens, encoded.width],
                 prompt_embeds: encoded.prompt_embeds,
@@ -154,5 +169,5 @@ fn encode_texts(
     if !missing.is_empty() {
         progress(Stage::Texts, missing.len(), missing.len());
     }
-    Ok(())
+    Ok(Some(missing.len()))
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
 use crate::models::mmdit::{MmditConfig, record_modulation};
+use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
@@ -20,6 +21,7 @@ use crate::train::step::{StepModel, StepShape};
 use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Everything that a run consists of.
 #[derive(Debug)]
@@ -105,6 +107,17 @@ impl Opened {
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
         let persistent = recipe.persistent(settings.train_batch_size);
         Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
+    }
+
+    /// Opens every part of the model and reads the weights that every run needs once, so that what is missing or
+    /// broken is found before anything is written.
+    ///
+    /// # Errors
+    /// A part or a tokenizer that is missing or does not fit; a value that is not finite, with its file and tensor.
+    pub fn check_model(&self) -> Result<()> {
+        TextEncoders::open(&self.model)?;
+        self.model.mmdit.check_finite()?;
+        self.model.vae()?.check_finite()
     }
 
     /// Text tokens of every prompt: CLIP's and T5's.
@@ -240,8 +253,14 @@ impl Opened {
 
     /// The caches that the settings name.
     pub fn store(&self) -> Store {
+        let [latents, texts] = self.cache_folders();
+        Store::open_at(latents, texts)
+    }
+
+    /// Where latents and text embeddings are kept.
+    pub fn cache_folders(&self) -> [&Path; 2] {
         let latents = self.backends.images.first().map(|backend| backend.cache_dir_vae.as_path());
-        Store::open_at(latents.unwrap_or(&self.settings.cache_dir_vae), &self.backends.cache_dir_text)
+        [latents.unwrap_or(&self.settings.cache_dir_vae), &self.backends.cache_dir_text]
     }
 
     /// Every prompt that will be drawn, the negative one last.

@@ -1,15 +1,12 @@
 //! What a run would do, without doing it: pictures, steps, memory and disk.
 
 use crate::autograd::recompute::Recompute;
-use crate::cache::{Latents, TextEmbeddings};
 use crate::dataset::BucketCount;
 use crate::device::Limits;
 use crate::error::Result;
-use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
 use crate::models::vae::Footprint;
-use crate::run::Opened;
-use crate::run::training::planned_disk_bytes;
+use crate::run::{Opened, disk};
 use crate::train::memory::MemoryPlan;
 use serde::Serialize;
 
@@ -148,7 +145,7 @@ pub fn report(
         adapted_layers: opened.recipe.adapters.pairs.len(),
         trainable_parameters: opened.persistent.trainable(),
         memory: memory_report(opened, &chosen, limits, limit)?,
-        disk: DiskReport { caches: cache_bytes(opened), checkpoints: planned_disk_bytes(opened) },
+        disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, weight_bytes, budget, limit.is_some())?,
     })
 }
@@ -219,24 +216,4 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
 fn text_encoder_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let encoders = TextEncoders::open(&opened.model)?;
     encoders.plan(CAPTIONS_A_BATCH, opened.settings.tokenizer_max_length, limits)
-}
-
-/// Latents of every picture and embeddings of every text.
-fn cache_bytes(opened: &Opened) -> u64 {
-    let samples = &opened.dataset.samples;
-    let latents = samples.iter().map(|sample| {
-        let bucket = sample.bucket;
-        let shape = [opened.config.channels, bucket.height / LATENT_PIXEL, bucket.width / LATENT_PIXEL];
-        Latents::file_bytes(shape) as u64
-    });
-    let mut texts: Vec<&str> =
-        samples.iter().flat_map(|sample| &sample.captions).map(String::as_str).collect();
-    let prompts = opened.prompts();
-    texts.extend(prompts.iter().map(String::as_str));
-    texts.push("");
-    texts.sort_unstable();
-    texts.dedup();
-    let shape = [opened.text_tokens(), opened.config.context_width];
-    let text = TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64;
-    latents.sum::<u64>() + texts.len() as u64 * text
 }

@@ -3,8 +3,9 @@
 use crate::autograd::Engine;
 use crate::cache::TextEmbeddings;
 use crate::device::cpu::Cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export;
+use crate::files;
 use crate::models::adapter::{Adapters, LoraModule, load};
 use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
@@ -14,7 +15,7 @@ use crate::run::opening::{check_size, open_model};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
 use crate::validate::{Drawing, Picture, PictureModel, Prompt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to draw.
 #[derive(Debug, Clone)]
@@ -39,9 +40,10 @@ pub struct Request {
 
 /// Draws and writes the picture.
 pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()> {
-    let files = open_model(settings)?;
-    let config = MmditConfig::from_weights(&files.mmdit)?;
+    let model = open_model(settings)?;
+    let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
+    refuse_unwritable(&request.out)?;
     let (adapters, loaded) = read_loras(&config, &request.loras)?;
     let picture = Picture {
         width: request.size.width as usize,
@@ -49,10 +51,10 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
         steps: request.steps,
         guidance: request.guidance,
         seed: request.seed,
-        shift: f64::from(files.scheduler_shift),
+        shift: f64::from(model.scheduler_shift),
     };
     let texts = {
-        let mut encoders = TextEncoders::open(&files)?;
+        let mut encoders = TextEncoders::open(&model)?;
         let prompts = [request.prompt.as_str(), request.negative.as_str()];
         encoders.encode_batch(&prompts, settings.tokenizer_max_length)?
     };
@@ -60,21 +62,28 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
     let persistent = load::region(&adapters);
     let mut engine = Engine::new(cpu, 0, persistent.clone());
     let latents = {
-        let model = PictureModel {
-            weights: &files.mmdit,
+        let drawn = PictureModel {
+            weights: &model.mmdit,
             config: &config,
             adapters: &adapters,
             persistent: &persistent,
         };
         load::write(&mut engine, &adapters, &loaded);
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
-        Drawing::new(model).draw(&mut engine, prompt, picture)?
+        Drawing::new(drawn).draw(&mut engine, prompt, picture)?
     };
-    let mut vae = Vae::open(files.vae()?, &files.vae_constants)?.with_band_rows(settings.vae_band_rows);
+    let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);
     let values = vae.decode(&mut engine, &latents, (picture.width, picture.height))?;
     let image = png::picture(&values, request.size.width, request.size.height)?;
     let about = about(&request.prompt, &request.negative, &picture, None);
     png::write(&request.out, &image, &about.chunks())
+}
+
+/// Before the work is done whose result is to be written there.
+fn refuse_unwritable(out: &Path) -> Result<()> {
+    let written =
+        if out.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { files::is_writable(out) };
+    written.map_err(|e| Error::io(out, &e).hint("choose another --out"))
 }
 
 /// The adapters of all files, and their values.

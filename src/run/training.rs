@@ -1,6 +1,8 @@
 //! A training run from the opened parts to the final file.
 
 use crate::autograd::persistent::Flat;
+use crate::cache::{LatentKey, Store, TextKey};
+use crate::dataset::Sample;
 use crate::device::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::export;
@@ -12,12 +14,11 @@ use crate::prepare::{self, Prepared, Stage, Work};
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::tensorboard::EventWriter;
 use crate::report::{grid, plot};
-use crate::run::Opened;
 use crate::run::validation::{Drawn, Validation};
+use crate::run::{Opened, disk};
 use crate::settings::SaveDtype;
-use crate::train::checkpoint::{self, Snapshot};
+use crate::train::checkpoint::{self, Restored, Snapshot};
 use crate::train::data::SampleKeys;
-use crate::train::memory::MemoryPlan;
 use crate::train::output_folder::{OpenOptions, OutputFolder, Resume};
 use crate::train::trainer::TrainerParts;
 use crate::train::{StepReport, Trainer, TrainingData};
@@ -73,60 +74,22 @@ pub fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> std::result::Result<Outcome, Failed> {
-    let settings = &opened.settings;
     let (programs, memory) = opened.programs(opened.policy(), &cpu.limits(), size_of::<f32>())?;
-    observer.note(&format!(
-        "memory: {:.1} MiB, recompute: {}",
-        memory.total() as f64 / (1 << 20) as f64,
-        memory.recompute.name()
-    ));
-    let resume = Resume::from_setting(settings.resume_from_checkpoint.as_deref());
-    let output = OutputFolder::open(
-        &settings.output_dir,
-        &OpenOptions {
-            resume: resume.clone(),
-            overwrite: settings.overwrite,
-            planned_bytes: planned_disk_bytes(opened),
-        },
-    )?;
-    let found = checkpoint::find(&output, &resume)?;
-    found.damaged.iter().for_each(|error| observer.note(&format!("passed over: {error}")));
-    let restored = found.checkpoint.as_ref().map(checkpoint::load).transpose()?;
+    let mebibytes = memory.total() as f64 / (1 << 20) as f64;
+    observer.note(&format!("memory: {mebibytes:.1} MiB, recompute: {}", memory.recompute.name()));
+    opened.check_model()?;
+    let output = open_output(opened)?;
     let as_used = as_used(opened);
-    match &restored {
-        Some(restored) => {
-            settings.refuse_change_on_resume(&restored.settings["run"])?;
-            opened.backends.refuse_change_on_resume(&restored.settings["data"])?;
-            observer.note(&format!("going on after step {}", restored.step));
-        }
-        None if resume != Resume::No => observer.note("there is no checkpoint to resume; starting afresh"),
-        None => {}
-    }
-    if let Some(restored) = &restored
-        && restored.step >= opened.schedule.total_steps() as u64
-    {
+    let restored = restore(opened, &output, observer)?;
+    let done = restored.as_ref().map_or(0, |restored| restored.step);
+    if done >= opened.schedule.total_steps() as u64 && checkpoint::is_exported(&output, done)? {
         return Ok(Outcome::NothingToDo);
     }
-    output.write_settings(&as_used["run"], &as_used["data"])?;
-
     let store = opened.store();
-    let prepared = prepare::fill(
-        &store,
-        &opened.model,
-        &Work {
-            dataset: &opened.dataset,
-            prompts: &opened.prompts(),
-            t5_length: settings.tokenizer_max_length,
-            vae_band_rows: settings.vae_band_rows,
-            cpu,
-        },
-        &mut |stage, done, total| observer.encoding(stage, done, total),
-    )?;
-    observer.note(&format!(
-        "encoded {} pictures and {} texts; the rest was in the cache",
-        prepared.new_latents, prepared.new_texts
-    ));
-    let data = TrainingData::new(&store, sample_keys(&prepared), prepared.empty_caption.clone());
+    let Some(prepared) = encode(opened, &store, cpu, observer, stop)? else {
+        return Ok(Outcome::Stopped(done));
+    };
+    let data = TrainingData::new(&store, sample_keys(opened, &prepared), prepared.empty_caption.clone());
     let adapters = opened.drawing_adapters();
     let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &prepared)?;
     let parts = TrainerParts {
@@ -139,19 +102,70 @@ pub fn train(
     };
     let weights = ModelWeights(&opened.model.mmdit);
     let mut trainer = Trainer::new(parts, programs, &weights, positions(opened)?, cpu)?;
-    if let Some(restored) = &restored {
-        trainer.restore(restored.step, &restored.tensors)?;
+    match &restored {
+        Some(restored) => trainer.restore(restored.step, &restored.tensors)?,
+        // Whatever can be found wrong beforehand has been looked for: the earlier run may go now.
+        None => output.start_over()?,
     }
-    let run = Running { opened, output: &output, observer, memory, as_used, validation, stop };
-    run.run_to_end(trainer)
+    output.write_settings(&as_used["run"], &as_used["data"])?;
+    let run = Running { opened, output: &output, observer, as_used, validation, stop };
+    run.go_on(trainer)
 }
 
-/// Bytes that the run may come to keep on disk.
-pub fn planned_disk_bytes(opened: &Opened) -> u64 {
-    let persistent = &opened.persistent;
-    let flat = persistent.flat_bytes() / size_of::<f32>();
-    let total = opened.schedule.total_steps() as u64;
-    checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
+/// Locks the output folder for this run, once there is room for what it will write.
+fn open_output(opened: &Opened) -> Result<OutputFolder> {
+    let settings = &opened.settings;
+    let options = OpenOptions {
+        resume: Resume::from_setting(settings.resume_from_checkpoint.as_deref()),
+        overwrite: settings.overwrite,
+    };
+    OutputFolder::refuse_unwritable(&settings.output_dir)?;
+    disk::refuse_full(opened)?;
+    OutputFolder::open(&settings.output_dir, &options)
+}
+
+/// The checkpoint that the run goes on from; none for a fresh start.
+fn restore(opened: &Opened, output: &OutputFolder, observer: &mut dyn Observer) -> Result<Option<Restored>> {
+    let resume = Resume::from_setting(opened.settings.resume_from_checkpoint.as_deref());
+    let found = checkpoint::find(output, &resume)?;
+    found.damaged.iter().for_each(|error| observer.note(&format!("passed over: {error}")));
+    let Some(checkpoint) = found.checkpoint else {
+        if resume != Resume::No {
+            observer.note("there is no checkpoint to resume; starting afresh");
+        }
+        return Ok(None);
+    };
+    let restored = checkpoint::load(&checkpoint)?;
+    opened.settings.refuse_change_on_resume(&restored.settings["run"])?;
+    opened.backends.refuse_change_on_resume(&restored.settings["data"])?;
+    observer.note(&format!("going on after step {}", restored.step));
+    Ok(Some(restored))
+}
+
+/// Encodes what the caches lack; none if asked to stop meanwhile.
+fn encode(
+    opened: &Opened,
+    store: &Store,
+    cpu: Cpu,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Option<Prepared>> {
+    let work = Work {
+        dataset: &opened.dataset,
+        prompts: &opened.prompts(),
+        t5_length: opened.settings.tokenizer_max_length,
+        vae_band_rows: opened.settings.vae_band_rows,
+        cpu,
+        stop,
+    };
+    let prepared = prepare::fill(store, &opened.model, &work, &mut |stage, done, total| {
+        observer.encoding(stage, done, total);
+    })?;
+    if let Some(Prepared { new_latents, new_texts, .. }) = &prepared {
+        let made = format!("encoded {new_latents} pictures and {new_texts} texts");
+        observer.note(&format!("{made}; the rest was in the cache"));
+    }
+    Ok(prepared)
 }
 
 /// The settings as used, of the run and of its data.
@@ -164,9 +178,11 @@ pub fn header_settings(opened: &Opened) -> Value {
     json!({ "run": opened.settings.changes_weights(), "data": opened.backends.changes_weights() })
 }
 
-fn sample_keys(prepared: &Prepared) -> Vec<SampleKeys> {
-    let samples = prepared.latents.iter().zip(&prepared.captions);
-    let keys = |(latents, captions): (&crate::cache::LatentKey, &Vec<crate::cache::TextKey>)| SampleKeys {
+fn sample_keys(opened: &Opened, prepared: &Prepared) -> Vec<SampleKeys> {
+    let keys = prepared.latents.iter().zip(&prepared.captions);
+    let samples = opened.dataset.samples.iter().zip(keys);
+    let keys = |(sample, (latents, captions)): (&Sample, (&LatentKey, &Vec<TextKey>))| SampleKeys {
+        picture: sample.path.clone(),
         latents: latents.clone(),
         captions: captions.clone(),
     };
@@ -190,59 +206,68 @@ struct Running<'r, 'a> {
     opened: &'a Opened,
     output: &'r OutputFolder,
     observer: &'r mut dyn Observer,
-    memory: MemoryPlan,
     as_used: Value,
     validation: Option<Validation<'a>>,
     stop: &'r AtomicBool,
 }
 
 impl Running<'_, '_> {
-    fn run_to_end(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
-        let settings = &self.opened.settings;
-        let total = self.opened.schedule.total_steps() as u64;
+    fn go_on(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
         let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
         let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
-        debug_assert_eq!(
-            trainer.engine().arena_bytes(),
-            self.memory.arena,
-            "the plan is what the arena holds"
-        );
-        if trainer.step() == 0 && !settings.disable_benchmark {
+        if trainer.step() == 0 && !self.opened.settings.disable_benchmark {
             self.validate(&mut trainer, &mut events)?;
         }
+        let outcome = self.steps(&mut trainer, &mut log, &mut events);
+        outcome.map_err(|error| Failed { error: self.with_last_checkpoint(error), while_running: true })
+    }
+
+    /// The steps that are left, and what stands at the end.
+    fn steps(
+        &mut self,
+        trainer: &mut Trainer<'_>,
+        log: &mut MetricsLog,
+        events: &mut EventWriter,
+    ) -> Result<Outcome> {
+        let settings = &self.opened.settings;
+        let total = self.opened.schedule.total_steps() as u64;
         self.observer.training(trainer.step(), total);
-        let running = |error: Error| Failed { error, while_running: true };
+        let mut stopping = self.is_stopping();
         while trainer.step() < total {
-            let report = trainer.advance().map_err(|error| running(self.with_last_checkpoint(error)))?;
+            // The steps done so far have their checkpoint.
+            if stopping {
+                return Ok(Outcome::Stopped(trainer.step()));
+            }
+            let report = trainer.advance()?;
             let metrics = metrics_of(&report);
-            log.append(&metrics).map_err(running)?;
-            events.scalars(report.step, &scalars(&metrics)).map_err(running)?;
+            log.append(&metrics)?;
+            events.scalars(report.step, &scalars(&metrics))?;
             self.observer.step(&metrics);
+            stopping = self.is_stopping();
             let last = report.step == total;
-            let stopping = self.stop.load(Ordering::Relaxed);
             if last || stopping || due(report.step, settings.checkpointing_steps) {
-                self.checkpoint(&mut trainer).map_err(running)?;
+                self.checkpoint(trainer)?;
             }
-            if last || (!stopping && due(report.step, settings.validation_steps)) {
-                self.validate(&mut trainer, &mut events).map_err(running)?;
-            }
-            if stopping && !last {
-                return Ok(Outcome::Stopped(report.step));
+            if !last && !stopping && due(report.step, settings.validation_steps) {
+                self.validate(trainer, events)?;
             }
         }
-        self.finish(&mut trainer).map_err(running)?;
+        self.finish(trainer, events)?;
         Ok(Outcome::Finished)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Names the last good checkpoint in the hint of `error`.
     fn with_last_checkpoint(&self, mut error: Error) -> Error {
         let kept = checkpoint::list(self.output).unwrap_or_default();
-        let last = kept.iter().rev().find(|kept| kept.has_state);
-        let words = match last {
-            Some(kept) => format!("; the last good checkpoint is {}", kept.folder.display()),
-            None => "; there is no checkpoint yet".to_owned(),
+        let last = match kept.iter().rev().find(|kept| kept.has_state) {
+            Some(kept) => format!("the last good checkpoint is {}", kept.folder.display()),
+            None => "there is no checkpoint yet".to_owned(),
         };
-        error.hint.push_str(&words);
+        error.hint = if error.hint.is_empty() { last } else { format!("{}; {last}", error.hint) };
         error
     }
 
@@ -283,13 +308,20 @@ impl Running<'_, '_> {
         Ok(pictures)
     }
 
-    /// Writes the LoRA, the plot and the grid.
-    fn finish(&mut self, trainer: &mut Trainer<'_>) -> Result<()> {
-        let modules = self.modules(trainer);
-        let dtype = dtype(self.opened.settings.save_dtype);
-        export::write_lora(&self.output.lora(), &modules, dtype, &header_settings(self.opened))?;
+    /// Draws and writes what stands at the end of a run. The LoRA comes last: where it is, the run is finished.
+    fn finish(&mut self, trainer: &mut Trainer<'_>, events: &mut EventWriter) -> Result<()> {
+        self.validate(trainer, events)?;
         plot::write(&self.output.plot(), &metrics::read(&self.output.metrics())?)?;
-        self.before_after(trainer.step())
+        self.before_after(trainer.step())?;
+        checkpoint::export(self.output, trainer.step())?;
+        let engine = trainer.engine();
+        let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
+        let arena = engine.arena_bytes();
+        self.observer.note(&format!(
+            "memory held: {} bytes (weights {weights}, adapters and their states {persistent}, arena {arena})",
+            weights + persistent + arena
+        ));
+        Ok(())
     }
 
     /// The grid of the first and the last validation pictures, where both are there.

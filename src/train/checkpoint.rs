@@ -119,6 +119,19 @@ pub fn save(output: &OutputFolder, snapshot: &Snapshot<'_>) -> Result<()> {
     })
 }
 
+/// Makes the LoRA of the checkpoint after `step` the run's.
+pub fn export(output: &OutputFolder, step: u64) -> Result<()> {
+    let from = output.checkpoint(step).join(LORA_FILE);
+    let bytes = std::fs::read(&from).map_err(|e| Error::io(&from, &e))?;
+    files::replace_bytes(&output.lora(), &bytes)
+}
+
+/// Whether the run's LoRA is that of the checkpoint after `step`.
+pub fn is_exported(output: &OutputFolder, step: u64) -> Result<bool> {
+    let exported = output.lora();
+    Ok(exported.is_file() && checksum(&exported)? == checksum(&output.checkpoint(step).join(LORA_FILE))?)
+}
+
 /// Keeps the newest `total_limit` checkpoints (0: all) up to that after step `written`, the state of the newest
 /// `state_limit` of them, and the LoRA alone of the others.
 ///
@@ -156,7 +169,7 @@ pub fn find(output: &OutputFolder, resume: &Resume) -> Result<Found> {
 /// The newest checkpoint that has its state and is undamaged, or none where there are no checkpoints.
 ///
 /// # Errors
-/// Checkpoints of which none can be resumed: a fresh start would overwrite them.
+/// Checkpoints of which none can be resumed, or a LoRA without any: a fresh start would overwrite them.
 pub fn latest(output: &OutputFolder) -> Result<Found> {
     let all = list(output)?;
     let mut damaged = Vec::new();
@@ -167,6 +180,7 @@ pub fn latest(output: &OutputFolder) -> Result<Found> {
         }
     }
     if all.is_empty() {
+        output.refuse_earlier_run()?;
         return Ok(Found { checkpoint: None, damaged });
     }
     let mut cause = String::from("none of the checkpoints can be resumed");
@@ -245,15 +259,9 @@ pub fn planned_disk_bytes(
     (checkpoints + 1) * (lora + BESIDE_NUMBERS) + states * state
 }
 
-/// Bytes in the checkpoints in `folder`.
-pub(super) fn bytes_in(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for checkpoint in list_in(folder)? {
-        for (_, path) in output_folder::entries(&checkpoint.folder)? {
-            bytes += path.metadata().map_or(0, |about| about.len());
-        }
-    }
-    Ok(bytes)
+/// Bytes in the checkpoints in the output folder at `folder`.
+pub fn bytes_in(folder: &Path) -> Result<u64> {
+    list_in(folder)?.iter().map(|checkpoint| files::bytes_in(&checkpoint.folder)).sum()
 }
 
 /// Removes `checkpoint`; a crash meanwhile leaves a folder of a temporary name, which the next run removes.

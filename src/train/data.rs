@@ -5,14 +5,17 @@ use crate::error::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// Bytes of entries of one kind that stay in memory; the rest is read again when it is needed.
 const KEPT_BYTES: usize = 128 << 20;
 
-/// The cache keys of one sample.
+/// Where one sample comes from, and its cache keys.
 #[derive(Debug, Clone)]
 pub struct SampleKeys {
+    /// Its picture, for people.
+    pub picture: PathBuf,
     /// Its latents.
     pub latents: LatentKey,
     /// Its captions, one key a variant.
@@ -56,6 +59,13 @@ impl<'a> TrainingData<'a> {
     pub fn new(store: &'a Store, samples: Vec<SampleKeys>, empty_caption: TextKey) -> Self {
         let (latents, texts) = (RefCell::new(Kept::new()), RefCell::new(Kept::new()));
         Self { store, samples, empty_caption, latents, texts }
+    }
+
+    /// The pictures of `samples`, for people.
+    pub fn pictures(&self, samples: impl IntoIterator<Item = usize>) -> String {
+        let pictures: Vec<_> =
+            samples.into_iter().map(|sample| self.samples[sample].picture.display().to_string()).collect();
+        pictures.join(", ")
     }
 
     /// Number of caption variants of `sample`.

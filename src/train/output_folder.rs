@@ -28,8 +28,6 @@ pub struct OpenOptions {
     pub resume: Resume,
     /// Whether a fresh run may take the place of an earlier one.
     pub overwrite: bool,
-    /// The most that the run's files will take, those of an earlier run that it goes on with included.
-    pub planned_bytes: u64,
 }
 
 /// Where training begins.
@@ -68,13 +66,10 @@ impl OutputFolder {
     /// one is found before the old one is lost.
     ///
     /// # Errors
-    /// A folder that cannot be made or written, or that another run uses; a disk too full for `planned_bytes`; a
+    /// A folder that cannot be made or written, or that another run uses; a
     /// fresh run where an earlier one lies, without `overwrite`.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        if path.is_file() {
-            return Err(unusable(path, "this is a file, not a folder"));
-        }
-        refuse_full_disk(path, options.planned_bytes, files::free_space(path)?)?;
+        Self::refuse_unwritable(path)?;
         std::fs::create_dir_all(path).map_err(|e| unusable(path, cannot_write(path, &e)))?;
         let folder = Self { path: path.to_owned(), _lock: lock(path)? };
         folder.remove_leftovers()?;
@@ -82,6 +77,14 @@ impl OutputFolder {
             folder.refuse_earlier_run()?;
         }
         Ok(folder)
+    }
+
+    /// Fails if the folder cannot be made or written; makes nothing.
+    pub fn refuse_unwritable(path: &Path) -> Result<()> {
+        if path.is_file() {
+            return Err(unusable(path, "this is a file, not a folder"));
+        }
+        files::is_writable(path).map_err(|e| unusable(path, cannot_write(path, &e)))
     }
 
     /// The folder itself.
@@ -157,7 +160,8 @@ impl OutputFolder {
         Ok(())
     }
 
-    fn refuse_earlier_run(&self) -> Result<()> {
+    /// Refuses to begin afresh where an earlier run lies.
+    pub(super) fn refuse_earlier_run(&self) -> Result<()> {
         let found = match checkpoint::list(self)?.last() {
             Some(newest) => checkpoint::name(newest.step),
             None if self.lora().exists() => LORA_FILE.to_owned(),
@@ -215,29 +219,6 @@ fn in_use(path: &Path, file: &mut File) -> Error {
         .hint("wait until it has ended, stop it, or choose another output_dir")
 }
 
-/// What an earlier run has written there counts as free: it is part of the plan, or will be overwritten.
-fn refuse_full_disk(path: &Path, planned: u64, free: u64) -> Result<()> {
-    let available = free.saturating_add(checkpoint::bytes_in(path)?);
-    if planned <= available {
-        return Ok(());
-    }
-    let (planned, available) = (size(planned), size(available));
-    let cause = format!("the run will write up to {planned}, and the disk has room for {available}");
-    Err(Error::new(ErrorKind::Files, path.display().to_string(), cause).hint(
-        "free some space, choose an output_dir on another disk, or lower checkpoints_total_limit and \
-         checkpoints_state_limit",
-    ))
-}
-
-/// Bytes as people read them.
-fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} bytes"),
-    }
-}
-
 fn unusable(path: &Path, cause: impl Into<String>) -> Error {
     Error::new(ErrorKind::Files, path.display().to_string(), cause)
         .hint("choose an output_dir that can be written")
@@ -286,7 +267,7 @@ pub(super) fn remove_file(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    const FRESH: OpenOptions = OpenOptions { resume: Resume::No, overwrite: false, planned_bytes: 0 };
+    const FRESH: OpenOptions = OpenOptions { resume: Resume::No, overwrite: false };
 
     fn write(folder: &Path, file: &str) -> PathBuf {
         let path = folder.join(file);
@@ -379,25 +360,6 @@ mod tests {
         let left = left.map(|file| write(root.path(), file));
         OutputFolder::open(root.path(), &FRESH).unwrap();
         assert_eq!(left.iter().find(|path| path.exists()), None);
-    }
-
-    #[test]
-    fn a_disk_too_small_for_the_plan_is_refused_with_both_numbers() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("new");
-        let error = refuse_full_disk(&path, 3 << 30, 1 << 20).unwrap_err();
-        assert!(error.cause.contains("3.0 GiB") && error.cause.contains("1.0 MiB"), "{error}");
-        let options = OpenOptions { planned_bytes: u64::MAX, ..FRESH };
-        assert_eq!(OutputFolder::open(&path, &options).unwrap_err().kind, ErrorKind::Files);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn checkpoints_that_are_there_count_as_room() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::write(write(root.path(), "checkpoint-1/a"), vec![0; 1000]).unwrap();
-        assert!(refuse_full_disk(root.path(), 1500, 500).is_ok());
-        assert!(refuse_full_disk(root.path(), 1501, 500).is_err());
     }
 
     #[test]

@@ -184,10 +184,11 @@ impl<'a> Trainer<'a> {
         }
         self.engine.run(&self.programs.optimize)?;
         let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)).gradient_norm);
-        self.step += 1;
         if !gradient_norm.is_finite() {
-            return Err(self.not_finite("gradient", &micro_batches[0].batch));
+            let samples = micro_batches.iter().flat_map(|micro| micro.batch.samples.iter().copied());
+            return Err(self.not_finite("gradient", samples));
         }
+        self.step += 1;
         Ok(StepReport {
             step: self.step,
             epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
@@ -269,8 +270,10 @@ impl<'a> Trainer<'a> {
         };
         self.engine.run(planned)?;
         let losses = step_state::samples(self.engine.step_state(samples)).iter().map(|s| f64::from(s.loss));
-        let loss = losses.sum::<f64>();
-        if loss.is_finite() { Ok(loss) } else { Err(self.not_finite("loss", batch)) }
+        let of_samples = losses.clone().zip(batch.samples.iter().copied());
+        let mut broken =
+            of_samples.filter(|(loss, _)| !loss.is_finite()).map(|(_, sample)| sample).peekable();
+        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses.sum()) }
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
@@ -293,8 +296,8 @@ impl<'a> Trainer<'a> {
         inputs.modulation.all().zip(vectors).try_for_each(|(id, values)| engine.write(planned, id, values))
     }
 
-    fn not_finite(&self, what: &str, batch: &Batch) -> Error {
-        let cause = format!("the {what} is not a finite number (samples {:?})", batch.samples);
+    fn not_finite(&self, what: &str, samples: impl IntoIterator<Item = usize>) -> Error {
+        let cause = format!("the {what} is not a finite number ({})", self.data.pictures(samples));
         Error::new(ErrorKind::Training, format!("step {}", self.step + 1), cause)
             .hint("lower learning_rate or max_grad_norm, and look at the pictures named")
     }

@@ -28,6 +28,13 @@ pub(super) fn to_finite_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool
     finite
 }
 
+/// Whether every value is finite.
+pub(super) fn is_finite(dtype: DType, bytes: &[u8]) -> bool {
+    let mut values = [0.0; CHUNK];
+    let mut chunks = bytes.chunks(CHUNK * dtype.size());
+    chunks.all(|chunk| to_finite_f32(dtype, chunk, &mut values[..chunk.len() / dtype.size()]))
+}
+
 /// Widens integers; nothing for other dtypes.
 pub(super) fn to_i64(dtype: DType, bytes: &[u8]) -> Option<Vec<i64>> {
     let mut out = vec![0; bytes.len() / dtype.size()];

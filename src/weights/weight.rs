@@ -117,6 +117,15 @@ impl Weight {
         Ok(())
     }
 
+    /// Looks at every value and keeps none; errors as [`Weight::read_f32`].
+    pub fn check_finite(&self) -> Result<()> {
+        let pieces = self.stored_rows(0..self.row_count())?;
+        match pieces.iter().find(|piece| !convert::is_finite(self.storage, piece.bytes)) {
+            Some(piece) => Err(piece.source.not_finite(self)),
+            None => Ok(()),
+        }
+    }
+
     /// The same elements as a matrix of their innermost rows, so that those can be read one stretch at a time.
     ///
     /// For weights made of one tensor whose leading extents are 1, such as a table stored as [1, n, columns].

@@ -3,6 +3,7 @@
 use super::weight::{Residency, Weight};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,12 @@ impl WeightMap {
     /// All readable weights in the order of their names.
     pub fn weights(&self) -> impl Iterator<Item = &Weight> {
         self.weights.values()
+    }
+
+    /// Reads all readable weights; fails at a value that is not finite, naming file and tensor.
+    pub fn check_finite(&self) -> Result<()> {
+        let weights: Vec<&Weight> = self.weights().collect();
+        weights.par_iter().try_for_each(|weight| weight.check_finite())
     }
 
     /// Bytes of all weights in the files.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn open(path: &Path) -> OutputFolder {
-    let options = OpenOptions { resume: Resume::Latest, overwrite: false, planned_bytes: 0 };
+    let options = OpenOptions { resume: Resume::Latest, overwrite: false };
     OutputFolder::open(path, &options).unwrap()
 }
 

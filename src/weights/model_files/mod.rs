@@ -29,7 +29,7 @@ pub struct Overrides {
 }
 
 /// The setting that names the VAE.
-pub const VAE_SETTING: &str = "pretrained_vae_model_name_or_path";
+pub const VAE_SETTING: &str = "vae_path";
 
 /// A model, mapped but not read.
 #[derive(Debug)]

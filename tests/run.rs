@@ -1,0 +1,16 @@
+//! Whole runs of the real program on the miniature: what a user does, what goes wrong, and what is left on disk.
+
+#![allow(clippy::unwrap_used)]
+
+mod run {
+    mod beginning;
+    mod checkpoints;
+    mod disk;
+    mod drawing;
+    mod encoding;
+    mod interrupting;
+    mod mistakes;
+    mod planning;
+    mod surgery;
+    mod workshop;
+}
