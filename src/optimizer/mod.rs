@@ -1,4 +1,4 @@
-//! AdamW, learning-rate schedules and the exponential moving average.
+//! Learning-rate schedules and the decay of the moving average; AdamW itself is a kernel.
 
 pub mod ema;
 pub mod schedule;

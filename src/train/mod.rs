@@ -2,8 +2,7 @@
 //!
 //! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
 //! [`memory`] adds up what all of it needs; [`trainer`] runs it; [`checkpoint`] and [`output_folder`] keep what
-//! it leaves. The room reports steps and leaves images and
-//! printing to its caller.
+//! it leaves. The room reports steps; images and printing are its caller's.
 
 pub mod checkpoint;
 pub mod data;
