@@ -60,8 +60,8 @@ const ROOMS: [(&str, &[&str]); 22] = [
     (
         "run",
         &[
-            "autograd", "cache", "dataset", "device", "error", "export", "models", "prepare", "report",
-            "settings", "train", "validate", "weights",
+            "autograd", "cache", "dataset", "device", "error", "export", "files", "models", "prepare",
+            "report", "settings", "train", "validate", "weights",
         ],
     ),
     ("cli", &["device", "error", "files", "prepare", "report", "run", "settings"]),

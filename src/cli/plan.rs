@@ -7,7 +7,7 @@ use crate::device::Choice;
 use crate::device::cpu::Cpu;
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
-use crate::run::report::{self, RunReport};
+use crate::run::forecast::{self, Forecast};
 use crate::settings::RunSettings;
 use std::path::PathBuf;
 
@@ -53,19 +53,19 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
         }
     };
     let opened = Opened::open(settings, data, false)?;
-    let report = report::report(&opened, &Cpu::new().limits(), weight_bytes, limit)?;
+    let forecast = forecast::forecast(&opened, &Cpu::new().limits(), weight_bytes, limit)?;
     if args.json {
-        let json = serde_json::to_string_pretty(&report)
+        let json = serde_json::to_string_pretty(&forecast)
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&report))
+    terminal::say(table(&forecast))
 }
 
 /// The report for people.
-fn table(report: &RunReport) -> String {
-    let mut lines = vec![format!("model        {}", report.model)];
-    for bucket in &report.buckets {
+fn table(forecast: &Forecast) -> String {
+    let mut lines = vec![format!("model        {}", forecast.model)];
+    for bucket in &forecast.buckets {
         lines.push(format!(
             "bucket       {}x{}: {} pictures, {} an epoch in {} batches (the last of {})",
             bucket.width,
@@ -78,13 +78,13 @@ fn table(report: &RunReport) -> String {
     }
     lines.push(format!(
         "steps        {} in all, {} an epoch ({} batches)",
-        report.total_steps, report.steps_per_epoch, report.batches_per_epoch
+        forecast.total_steps, forecast.steps_per_epoch, forecast.batches_per_epoch
     ));
     lines.push(format!(
         "adapters     {} layers, {} trainable parameters",
-        report.adapted_layers, report.trainable_parameters
+        forecast.adapted_layers, forecast.trainable_parameters
     ));
-    let memory = &report.memory;
+    let memory = &forecast.memory;
     lines.push(format!("memory       recompute {}", memory.recompute));
     let parts = [
         ("weights", memory.weights),
@@ -103,9 +103,9 @@ fn table(report: &RunReport) -> String {
     ];
     lines.extend(parts.iter().map(|(name, bytes)| format!("  {name:<24}{}", size(*bytes as u64))));
     lines.push("disk".to_owned());
-    lines.push(format!("  {:<24}{}", "caches", size(report.disk.caches)));
-    lines.push(format!("  {:<24}{}", "checkpoints", size(report.disk.checkpoints)));
-    for other in &report.alternatives {
+    lines.push(format!("  {:<24}{}", "caches", size(forecast.disk.caches)));
+    lines.push(format!("  {:<24}{}", "checkpoints", size(forecast.disk.checkpoints)));
+    for other in &forecast.alternatives {
         let fits = match (memory.limit, other.fits) {
             (None, _) => "",
             (Some(_), true) => "  fits",

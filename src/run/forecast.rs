@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// See the module's documentation. Bytes throughout.
 #[derive(Debug, Clone, Serialize)]
-pub struct RunReport {
+pub struct Forecast {
     /// The release that the model's sizes are those of.
     pub model: &'static str,
     /// What each bucket contributes to an epoch.
@@ -112,13 +112,13 @@ pub struct Alternative {
 /// Captions that are encoded together, as [`crate::prepare`] does.
 const CAPTIONS_A_BATCH: usize = 16;
 
-/// Reports on `opened` for a device whose weights take `weight_bytes` an element.
-pub fn report(
+/// Forecasts `opened` for a device whose weights take `weight_bytes` an element.
+pub fn forecast(
     opened: &Opened,
     limits: &Limits,
     weight_bytes: usize,
     limit: Option<u64>,
-) -> Result<RunReport> {
+) -> Result<Forecast> {
     let schedule = &opened.schedule;
     let unlimited = Limits { memory: u64::MAX, ..*limits };
     let budget = limit.unwrap_or(limits.memory);
@@ -136,7 +136,7 @@ pub fn report(
         batches: count.batches,
         last_batch: count.last_batch,
     };
-    Ok(RunReport {
+    Ok(Forecast {
         model: opened.config.release(),
         buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
         batches_per_epoch: schedule.batches_per_epoch(),
