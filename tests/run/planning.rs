@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The memory that a run said to hold at its end: weights, persistent region, arena.
 fn held(stderr: &str) -> [u64; 3] {
