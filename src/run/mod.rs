@@ -1,7 +1,8 @@
 //! A whole run, wired from the rooms: what `train`, `plan` and `sample` do, without printing.
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
-//! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the way; [`sampling`] draws one picture.
+//! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
+//! way; [`sampling`] draws one picture.
 
 pub mod disk;
 pub mod forecast;

@@ -111,7 +111,7 @@ fn an_earlier_run_goes_only_when_the_new_one_can_begin() {
 #[test]
 fn a_folder_is_used_by_one_run_at_a_time() {
     let workshop = Workshop::new();
-    let mut first = workshop.begin(&["gradient_accumulation_steps=20000"]);
+    let mut first = workshop.begin(&["gradient_accumulation_steps=2000", "modulation_steps=1"]);
     wait_until("the first run", || workshop.output().join("settings.json").exists());
     let process = format!("process {}", first.id());
     workshop.train(&["overwrite=true"]).refused(&["another run is using this folder", &process]);

@@ -22,11 +22,12 @@ exit $code"#;
 /// Runs `sargent train` with files limited to so few bytes that no state can be written.
 const WITH_SMALL_FILES: &str = r#"trap '' XFSZ; ulimit -f 120; exec "$@""#;
 
-fn in_a_shell(workshop: &Workshop, wrapper: &[&str], script: &str, set: &[&str]) -> Ended {
+/// Runs `sargent train` as `script` says, itself run by `runner`.
+fn in_a_shell(workshop: &Workshop, runner: &str, script: &str, set: &[&str]) -> Ended {
     let train = workshop.command("train", set);
-    let mut shell = Command::new(wrapper[0]);
-    shell.args(&wrapper[1..]).args(["sh", "-c", script, "sh"]).arg(train.get_program());
-    shell.args(train.get_args()).env("RAYON_NUM_THREADS", "1");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec {runner} sh -c \"$0\" sh \"$@\""), script]);
+    shell.arg(train.get_program()).args(train.get_args()).env("RAYON_NUM_THREADS", "1");
     Ended::of(shell.env("OUT", workshop.path("disk")).env("COPY", workshop.output()))
 }
 
@@ -40,9 +41,9 @@ fn a_full_disk_stops_the_run_and_spares_the_last_checkpoint() {
         format!("{key}={}", workshop.path(folder).display())
     });
     let set = [&places[0], &places[1], "max_train_steps=100000", "checkpointing_steps=2"];
-    let ended = in_a_shell(&workshop, &["unshare", "-m"], ON_A_FULL_DISK, &set);
-    if ended.code == Some(77) || ended.stderr.contains("unshare: ") {
-        // Without the right to mount; the next test fills no disk, but fails the same writes.
+    let ended = in_a_shell(&workshop, "unshare -m", ON_A_FULL_DISK, &set);
+    if matches!(ended.code, Some(77 | 127)) || ended.stderr.contains("unshare: ") {
+        // Without the right to mount. The next test fills no disk, but fails the same writes.
         return;
     }
     ended.broke(&["the disk is full", "the last good checkpoint is "]);
@@ -61,7 +62,7 @@ fn a_write_that_fails_leaves_no_half_file() {
     workshop.trained(&["max_train_steps=2"]);
     let before = files(&workshop.output().join("checkpoint-2"));
     let set = [LATEST, "max_train_steps=4"];
-    let ended = in_a_shell(&workshop, &["env"], WITH_SMALL_FILES, &set);
+    let ended = in_a_shell(&workshop, "env", WITH_SMALL_FILES, &set);
     ended.broke(&["checkpoint-2"]);
     assert_eq!(workshop.checkpoints(), [2]);
     assert!(files(&workshop.output().join("checkpoint-2")) == before);

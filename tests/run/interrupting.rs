@@ -145,7 +145,7 @@ fn a_signal_writes_a_checkpoint_and_stops() {
 fn a_second_signal_stops_at_once() {
     let workshop = Workshop::new();
     // A step that takes much longer than this test waits.
-    let run = workshop.begin(&["gradient_accumulation_steps=20000"]);
+    let run = workshop.begin(&["gradient_accumulation_steps=2000", "modulation_steps=1"]);
     wait_until("the first step", || workshop.output().join("tensorboard").exists());
     signal(&run, "TERM");
     std::thread::sleep(Duration::from_millis(50));
