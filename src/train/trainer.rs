@@ -14,7 +14,7 @@ use crate::train::data::TrainingData;
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::StepShape;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 /// A run in progress.
@@ -68,7 +68,15 @@ pub struct TrainerParts<'a> {
     pub arena_bytes: usize,
 }
 
-/// The programs that make the parts of one batch.
+/// The flat buffers that a checkpoint keeps, by their names there; a run without a moving average has none.
+const STATE: [(&str, Flat); 4] = [
+    ("parameters", Flat::Parameters),
+    ("moment1", Flat::Moment1),
+    ("moment2", Flat::Moment2),
+    ("average", Flat::Average),
+];
+
+/// A batch, and what tells its program apart.
 struct MicroBatch {
     shape: StepShape,
     batch: Batch,
@@ -126,38 +134,21 @@ impl<'a> Trainer<'a> {
 
     /// What a checkpoint must hold to continue bit for bit: flat buffers by name.
     pub fn state(&self) -> Vec<(&'static str, &[f32])> {
-        let named = [
-            ("parameters", Flat::Parameters),
-            ("moment1", Flat::Moment1),
-            ("moment2", Flat::Moment2),
-            ("average", Flat::Average),
-        ];
-        named.into_iter().filter_map(|(name, flat)| Some((name, self.engine.flat(flat)?))).collect()
+        STATE.into_iter().filter_map(|(name, flat)| Some((name, self.engine.flat(flat)?))).collect()
     }
 
     /// Continues after `step` steps from the flat buffers of a checkpoint.
     ///
     /// # Errors
     /// A buffer that is missing or has another length.
-    pub fn restore(&mut self, step: u64, state: &std::collections::BTreeMap<String, Vec<f32>>) -> Result<()> {
-        let wanted: Vec<&'static str> = self.state().into_iter().map(|(name, _)| name).collect();
-        for name in wanted {
-            let flat = match name {
-                "parameters" => Flat::Parameters,
-                "moment1" => Flat::Moment1,
-                "moment2" => Flat::Moment2,
-                _ => Flat::Average,
-            };
-            let target = self.engine.flat_mut(flat);
-            match (state.get(name), target) {
-                (Some(values), Some(target)) if values.len() == target.len() => {
-                    target.copy_from_slice(values)
-                }
-                _ => {
-                    let cause = format!("the checkpoint's `{name}` does not fit this run");
-                    return Err(Error::new(ErrorKind::Training, "resume_from_checkpoint", cause));
-                }
-            }
+    pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<()> {
+        for (name, flat) in STATE {
+            let Some(target) = self.engine.flat_mut(flat) else { continue };
+            let values = state.get(name).filter(|values| values.len() == target.len()).ok_or_else(|| {
+                let cause = format!("the checkpoint's `{name}` does not fit this run");
+                Error::new(ErrorKind::Training, "resume_from_checkpoint", cause)
+            })?;
+            target.copy_from_slice(values);
         }
         self.step = step;
         Ok(())
