@@ -40,8 +40,8 @@ pub fn help() -> String {
 const INTRODUCTION: &str = "\
 # Settings
 
-Generated from the table in `src/settings/keys.rs`; `cargo test --release --lib settings::tests::write -- --ignored`
-writes it again.
+Generated from the table in `src/settings/keys.rs`; when the two differ, the test that compares them writes what
+this page should be and says where.
 
 A settings file is a JSON object of these keys. `--set key=value` on the command line wins over the file.
 
