@@ -5,10 +5,12 @@
 use crate::autograd::program::{Home, Node, Program, Queue, Retention, Work};
 use crate::kernels::{Kernel, Operand};
 use crate::tensor::TensorId;
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// What is kept from the forward pass for the backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Recompute {
     /// What matrix products made; norms and activations are made again.
     Store,

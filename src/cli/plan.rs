@@ -85,18 +85,19 @@ fn table(forecast: &Forecast) -> String {
         forecast.adapted_layers, forecast.trainable_parameters
     ));
     let memory = &forecast.memory;
-    lines.push(format!("memory       recompute {}", memory.recompute));
+    let plan = &memory.plan;
+    lines.push(format!("memory       recompute {}", plan.recompute.name()));
     let parts = [
-        ("weights", memory.weights),
-        ("adapters", memory.adapters),
-        ("gradients", memory.gradients),
-        ("optimizer", memory.optimizer),
-        ("moving average", memory.average),
-        ("step state", memory.step_state),
-        ("arena", memory.arena),
-        ("  activations at most", memory.activations),
-        ("  workspace at most", memory.workspace),
-        ("  validation pictures", memory.validation_arena),
+        ("weights", plan.weights),
+        ("adapters", plan.adapters),
+        ("gradients", plan.gradients),
+        ("optimizer", plan.optimizer),
+        ("moving average", plan.average),
+        ("step state", plan.step_state),
+        ("arena", plan.arena),
+        ("  activations at most", plan.activations),
+        ("  workspace at most", plan.workspace),
+        ("  validation pictures", plan.drawing_arena),
         ("training peak", memory.training_peak),
         ("VAE peak", memory.vae_peak),
         ("text encoder peak", memory.text_encoder_peak),

@@ -55,30 +55,11 @@ pub struct BucketReport {
 /// Memory by purpose.
 #[derive(Debug, Clone, Serialize)]
 pub struct MemoryReport {
-    /// The recompute policy that the figures hold for.
-    pub recompute: &'static str,
-    /// Frozen weights.
-    pub weights: usize,
-    /// Adapters.
-    pub adapters: usize,
-    /// Gradients.
-    pub gradients: usize,
-    /// Optimizer states.
-    pub optimizer: usize,
-    /// Moving average.
-    pub average: usize,
-    /// Step state.
-    pub step_state: usize,
-    /// Activations at their most.
-    pub activations: usize,
-    /// Scratch of one kernel at its most.
-    pub workspace: usize,
-    /// The arena that holds both, for training and validation.
-    pub arena: usize,
-    /// All of that while training.
+    /// What training keeps.
+    #[serde(flatten)]
+    pub plan: MemoryPlan,
+    /// All of that together.
     pub training_peak: usize,
-    /// The part of the arena that drawing validation pictures needs.
-    pub validation_arena: usize,
     /// Encoding a picture of the largest bucket, before training.
     pub vae_peak: usize,
     /// Encoding captions, before training.
@@ -184,18 +165,8 @@ fn memory_report(
     limit: Option<u64>,
 ) -> Result<MemoryReport> {
     Ok(MemoryReport {
-        recompute: memory.recompute.name(),
-        weights: memory.weights,
-        adapters: memory.adapters,
-        gradients: memory.gradients,
-        optimizer: memory.optimizer,
-        average: memory.average,
-        step_state: memory.step_state,
-        activations: memory.activations,
-        workspace: memory.workspace,
-        arena: memory.arena,
+        plan: *memory,
         training_peak: memory.total(),
-        validation_arena: memory.drawing_arena,
         vae_peak: vae_peak(opened, limits)?,
         text_encoder_peak: text_encoder_peak(opened, limits)?,
         limit,

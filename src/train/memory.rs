@@ -7,10 +7,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::{StepModel, StepShape};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Bytes by purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
     /// The recompute policy that it holds for.
     pub recompute: Recompute,

@@ -34,7 +34,7 @@ fn a_run_holds_the_memory_that_was_planned() {
         let expected = [part("weights"), states.into_iter().map(part).sum(), part("arena")];
         assert_eq!(held(&workshop.trained(&set)), expected, "{set:?}");
         assert_eq!(expected.iter().sum::<u64>(), part("training_peak"));
-        assert!(part("activations").max(part("workspace")).max(part("validation_arena")) <= part("arena"));
+        assert!(part("activations").max(part("workspace")).max(part("drawing_arena")) <= part("arena"));
     }
 }
 
