@@ -111,26 +111,11 @@ impl Derivation<'_> {
         self.launch(Add { a, b: gradient })
     }
 
-    /// Takes the gradient of `id` away, as when a kernel turns it into another one in place.
-    pub fn take(&mut self, id: TensorId) -> Option<TensorId> {
-        self.gradients.remove(&id)
-    }
-
-    /// Replaces the gradient of `id`.
-    pub fn set(&mut self, id: TensorId, gradient: TensorId) {
-        self.gradients.insert(id, gradient);
-    }
-
     /// A new arena tensor with the shape of `id`, for its gradient.
     pub fn like(&mut self, id: TensorId) -> TensorId {
         let tensor = &self.program.tensors[id.index()];
         let (name, shape, dtype) = (format!("d {}", tensor.name), tensor.shape.clone(), tensor.dtype);
         self.program.add(name, shape, dtype, Home::Arena)
-    }
-
-    /// The program so far, for shapes.
-    pub fn program(&self) -> &Program {
-        self.program
     }
 
     /// Adds a backward launch.

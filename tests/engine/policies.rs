@@ -19,28 +19,10 @@ fn policies_change_no_number() {
     }
 }
 
-fn large() -> MmditConfig {
-    MmditConfig {
-        depth: 38,
-        width: 2432,
-        mlp_width: 9728,
-        channels: 16,
-        position_size: 192,
-        context_width: 4096,
-        pooled_width: 2048,
-        dual_attention: vec![false; 38],
-    }
-}
-
-fn medium() -> MmditConfig {
-    let dual_attention = (0..24).map(|block| block < 13).collect();
-    MmditConfig { depth: 24, width: 1536, mlp_width: 6144, position_size: 384, dual_attention, ..large() }
-}
-
 /// At the depth of real models; with few blocks, what one block needs while it is made again outweighs the rest.
 #[test]
 fn every_policy_needs_less_memory_and_more_launches_than_the_one_before() {
-    for config in [large(), medium()] {
+    for config in [MmditConfig::large(), MmditConfig::medium()] {
         let limits = Limits { lanes: 2, memory: u64::MAX };
         let steps = Recompute::ALL.map(|policy| {
             let program = record_step(&config, 128, policy, 0.0).program;

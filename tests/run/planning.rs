@@ -78,30 +78,6 @@ fn write_hollow(path: &Path, tensors: &[(String, Vec<usize>)]) {
     file.set_len((8 + header.len() + end) as u64).unwrap();
 }
 
-fn large() -> MmditConfig {
-    MmditConfig {
-        depth: 38,
-        width: 2432,
-        mlp_width: 4 * 2432,
-        channels: 16,
-        position_size: 192,
-        context_width: 4096,
-        pooled_width: 2048,
-        dual_attention: vec![false; 38],
-    }
-}
-
-fn medium() -> MmditConfig {
-    MmditConfig {
-        depth: 24,
-        width: 1536,
-        mlp_width: 4 * 1536,
-        position_size: 384,
-        dual_attention: (0..24).map(|block| block < 13).collect(),
-        ..large()
-    }
-}
-
 fn transformer(config: &MmditConfig) -> Vec<(String, Vec<usize>)> {
     let prefixed = |name: &str| format!("model.diffusion_model.{name}");
     config.weights().iter().map(|(name, shape)| (prefixed(name), shape.dims().to_vec())).collect()
@@ -188,7 +164,7 @@ fn peak_bytes(process: u32) -> Option<u64> {
 
 #[test]
 fn planning_the_largest_models_takes_little_memory() {
-    for (config, name) in [(large(), "SD3.5 Large"), (medium(), "SD3.5 Medium")] {
+    for (config, name) in [(MmditConfig::large(), "SD3.5 Large"), (MmditConfig::medium(), "SD3.5 Medium")] {
         let (workshop, set) = workshop_with(&config);
         let set: Vec<&str> = set.iter().map(String::as_str).collect();
         let mut plan = workshop.command("plan", &set);

@@ -66,49 +66,47 @@ fn matches(path: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn large() -> MmditConfig {
-        MmditConfig {
-            depth: 38,
-            width: 2432,
-            mlp_width: 9728,
-            channels: 16,
-            position_size: 192,
-            context_width: 4096,
-            pooled_width: 2048,
-            dual_attention: vec![false; 38],
-        }
-    }
-
-    fn medium() -> MmditConfig {
-        let dual_attention = (0..24).map(|block| block < 13).collect();
-        MmditConfig { depth: 24, width: 1536, mlp_width: 6144, position_size: 384, dual_attention, ..large() }
-    }
-
     #[test]
     fn presets_take_as_many_layers_as_peft_does() {
         let count = |config: &MmditConfig, targets| select(config, &targets).unwrap().len();
         assert_eq!(
-            (count(&large(), Targets::SimpleTuner), count(&medium(), Targets::SimpleTuner)),
+            (
+                count(&MmditConfig::large(), Targets::SimpleTuner),
+                count(&MmditConfig::medium(), Targets::SimpleTuner)
+            ),
             (152, 148)
         );
-        assert_eq!((count(&large(), Targets::Diffusers), count(&medium(), Targets::Diffusers)), (303, 191));
+        assert_eq!(
+            (
+                count(&MmditConfig::large(), Targets::Diffusers),
+                count(&MmditConfig::medium(), Targets::Diffusers)
+            ),
+            (303, 191)
+        );
         // 12 linear layers a block that are no modulation, 4 more in the 13 dual blocks, 3 fewer in the last.
-        assert_eq!((count(&large(), Targets::AllLinear), count(&medium(), Targets::AllLinear)), (453, 337));
+        assert_eq!(
+            (
+                count(&MmditConfig::large(), Targets::AllLinear),
+                count(&MmditConfig::medium(), Targets::AllLinear)
+            ),
+            (453, 337)
+        );
     }
 
     #[test]
     fn a_name_matches_whole_parts_of_a_path() {
-        let paths = |name: &str| select(&medium(), &Targets::Named(vec![name.to_owned()])).unwrap();
+        let paths =
+            |name: &str| select(&MmditConfig::medium(), &Targets::Named(vec![name.to_owned()])).unwrap();
         assert_eq!(paths("attn2.to_q").len(), 13);
         assert_eq!(paths("attn.to_q").len(), 24);
         assert_eq!(paths("transformer_blocks.3.attn.to_q").len(), 1);
-        assert!(select(&medium(), &Targets::Named(vec!["o_q".to_owned()])).is_err());
+        assert!(select(&MmditConfig::medium(), &Targets::Named(vec!["o_q".to_owned()])).is_err());
     }
 
     #[test]
     fn modulation_layers_and_embedders_are_refused_by_name() {
         for name in ["norm1.linear", "context_embedder", "proj_out"] {
-            let error = select(&large(), &Targets::Named(vec![name.to_owned()])).unwrap_err();
+            let error = select(&MmditConfig::large(), &Targets::Named(vec![name.to_owned()])).unwrap_err();
             assert!(error.cause.contains(name), "{error}");
         }
     }
@@ -119,8 +117,8 @@ mod tests {
             let all = config.weights();
             all.iter().filter(|(name, _)| name != "pos_embed").map(|(_, shape)| shape.elements()).sum()
         };
-        assert_eq!(count(&large()), 8_056_627_520);
-        assert_eq!(count(&medium()), 2_243_171_520);
-        assert_eq!((large().weights().len(), medium().weights().len()), (923, 665));
+        assert_eq!(count(&MmditConfig::large()), 8_056_627_520);
+        assert_eq!(count(&MmditConfig::medium()), 2_243_171_520);
+        assert_eq!((MmditConfig::large().weights().len(), MmditConfig::medium().weights().len()), (923, 665));
     }
 }

@@ -110,12 +110,41 @@ impl MmditConfig {
         width / (PATCH * LATENT_PIXEL) * (height / (PATCH * LATENT_PIXEL))
     }
 
-    /// The release that has these sizes; the miniature and others have none.
+    /// The sizes of SD3.5 Large and Large Turbo.
+    pub fn large() -> Self {
+        Self {
+            depth: 38,
+            width: 2432,
+            mlp_width: 9728,
+            channels: 16,
+            position_size: 192,
+            context_width: 4096,
+            pooled_width: 2048,
+            dual_attention: vec![false; 38],
+        }
+    }
+
+    /// The sizes of SD3.5 Medium.
+    pub fn medium() -> Self {
+        Self {
+            depth: 24,
+            width: 1536,
+            mlp_width: 6144,
+            position_size: 384,
+            dual_attention: (0..24).map(|block| block < 13).collect(),
+            ..Self::large()
+        }
+    }
+
+    /// The release that has this depth and width; the miniature and others have none.
     pub fn release(&self) -> &'static str {
-        match (self.depth, self.width) {
-            (38, 2432) => "SD3.5 Large",
-            (24, 1536) => "SD3.5 Medium",
-            _ => "SD3.5 architecture",
+        let is = |release: &Self| (self.depth, self.width) == (release.depth, release.width);
+        if is(&Self::large()) {
+            "SD3.5 Large"
+        } else if is(&Self::medium()) {
+            "SD3.5 Medium"
+        } else {
+            "SD3.5 architecture"
         }
     }
 
