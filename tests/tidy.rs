@@ -68,9 +68,13 @@ const ROOMS: [(&str, &[&str]); 22] = [
 ];
 
 /// The files with `unsafe` code, and why each needs it.
-const UNSAFE: [(&str, &str); 4] = [
+const UNSAFE: [(&str, &str); 8] = [
     ("autograd/run.rs", "hands kernels their places in the arena, which the plan keeps apart"),
     ("device/cpu.rs", "tensors of one node are windows into one buffer, some read and some written"),
+    ("device/cuda/gpu.rs", "the seam's calls take addresses that only the caller can vouch for"),
+    ("device/cuda/memory.rs", "device and pinned memory, given back when dropped"),
+    ("device/cuda/driver.rs", "calls the CUDA driver"),
+    ("device/cuda/emulated.rs", "calls the emulator"),
     ("kernels/matrix.rs", "windows into a matrix that threads write side by side, and the GEMM crate"),
     ("weights/mapped.rs", "mapping a file"),
 ];

@@ -1,6 +1,7 @@
 //! Where programs run: memory, limits and the choice between devices.
 
 pub mod cpu;
+pub mod cuda;
 
 use crate::error::{Error, ErrorKind, Result};
 use std::str::FromStr;
