@@ -45,21 +45,23 @@ fn miniature(criterion: &mut Criterion) {
     for policy in Recompute::ALL {
         let (program, inputs) = step::record(&model, &shape, policy).expect("a step is recorded");
         let flops = program.flops();
-        let mut engine = Engine::new(Cpu::new(), 0, persistent.clone());
+        let mut engine = Engine::new(Cpu::new(), 0, persistent.clone()).expect("there is memory");
         let planned = engine.plan(program);
         let settings = AdamWSettings { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
         let update =
             engine.plan(optimize::record(&persistent, settings, false).expect("an update is recorded"));
-        engine.reserve(&planned);
+        engine.reserve(&planned).expect("there is memory");
         engine.load_weights(&planned.program, &ModelWeights(&weights)).expect("weights are read");
         let all = [inputs.mean, inputs.logvar, inputs.prompt_embeds, inputs.positions];
         for (lane, id) in (0..).zip(all.into_iter().chain(inputs.modulation.all())) {
             let elements = planned.program.tensors[id.index()].shape.elements();
             engine.write(&planned, id, &normals(lane, elements)).expect("inputs are written");
         }
-        let state = engine.step_state_mut(BATCH);
-        step_state::header_mut(state).sample_weight = 0.25;
-        step_state::samples_mut(state).iter_mut().for_each(|s| (s.sigma, s.loss_weight) = (0.5, 1.0));
+        let even = |state: &mut [f32]| {
+            step_state::header_mut(state).sample_weight = 0.25;
+            step_state::samples_mut(state).iter_mut().for_each(|s| (s.sigma, s.loss_weight) = (0.5, 1.0));
+        };
+        engine.change_step_state(BATCH, even).expect("the step state is written");
         let name = format!("step/miniature.b{BATCH}/{}", policy.name());
         let gigaflop = flops as f64 / 1e9;
         eprintln!("{name}: {gigaflop:.2} GFLOP, {} bytes of arena", planned.plan.bytes);

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod dataset;
 pub mod device;
 pub mod diffusion;
+pub mod doctor;
 pub mod error;
 pub mod export;
 pub mod files;

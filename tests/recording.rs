@@ -6,7 +6,7 @@
 use sargent::autograd::derive::derive;
 use sargent::autograd::run::Planned;
 use sargent::autograd::{Engine, Persistent, Program};
-use sargent::device::cpu::Cpu;
+use sargent::device::Device;
 use sargent::error::Result;
 use sargent::kernels::step_state::{self, SampleState, StepHeader};
 use sargent::ops;
@@ -47,15 +47,15 @@ impl Recording {
     }
 
     /// Runs the program; `outputs` can be read afterwards.
-    pub fn run(self, cpu: Cpu, outputs: &[TensorId]) -> Result<Ran> {
-        self.run_backward(cpu, outputs, &[], &[])
+    pub fn run(self, device: impl Into<Device>, outputs: &[TensorId]) -> Result<Ran> {
+        self.run_backward(device, outputs, &[], &[])
     }
 
     /// Runs the program and its derivative: `seeds` are outputs with their gradients, `wanted` the tensors whose
     /// gradients are asked for.
     pub fn run_backward(
         mut self,
-        cpu: Cpu,
+        device: impl Into<Device>,
         outputs: &[TensorId],
         seeds: &[(TensorId, &[f32])],
         wanted: &[TensorId],
@@ -68,13 +68,14 @@ impl Recording {
         }
         let gradients = derive(&mut self.program, &seeded, &[], wanted, ops::derivative)?;
         let samples = self.state.as_ref().map_or(1, |(_, samples)| samples.len());
-        let mut engine = Engine::new(cpu, 0, Persistent::new(samples));
+        let mut engine = Engine::new(device, 0, Persistent::new(samples))?;
         let planned = engine.plan(self.program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         if let Some((header, samples)) = &self.state {
-            let state = engine.step_state_mut(samples.len());
-            *step_state::header_mut(state) = *header;
-            step_state::samples_mut(state).copy_from_slice(samples);
+            engine.change_step_state(samples.len(), |state| {
+                *step_state::header_mut(state) = *header;
+                step_state::samples_mut(state).copy_from_slice(samples);
+            })?;
         }
         for (id, values) in &self.inputs {
             engine.write(&planned, *id, values)?;
@@ -87,7 +88,7 @@ impl Recording {
 impl Ran {
     /// What an output holds.
     pub fn read(&self, id: TensorId) -> Result<Vec<f32>> {
-        Ok(self.engine.read(&self.planned, id)?.to_vec())
+        self.engine.read(&self.planned, id)
     }
 
     /// The gradient of the tensor that was asked for at `index`; zeros where nothing depends on it.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// - `train` imports `export`, because a checkpoint holds the LoRA in the form in which it is exported.
 /// - `report` gets numbers and pictures as plain values and knows nothing of a run.
 /// - `run` wires the rooms and prints nothing; `cli` prints.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("error", &[]),
     ("tensor", &[]),
     ("random", &[]),
@@ -33,6 +33,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("kernels", &["device", "error", "random", "tensor"]),
     ("autograd", &["device", "error", "kernels", "tensor"]),
     ("ops", &["autograd", "error", "kernels", "tensor"]),
+    ("doctor", &["autograd", "device", "error", "kernels", "ops", "random", "tensor"]),
     ("models", &["autograd", "device", "error", "kernels", "ops", "random", "tensor", "weights"]),
     ("export", &["error", "models", "tensor", "weights"]),
     ("prepare", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
@@ -68,8 +69,9 @@ const ROOMS: [(&str, &[&str]); 22] = [
 ];
 
 /// The files with `unsafe` code, and why each needs it.
-const UNSAFE: [(&str, &str); 8] = [
-    ("autograd/run.rs", "hands kernels their places in the arena, which the plan keeps apart"),
+const UNSAFE: [(&str, &str); 9] = [
+    ("autograd/run/card.rs", "hands kernels their places in memory, which the plan keeps apart"),
+    ("autograd/run/host.rs", "hands kernels their places in the arena, which the plan keeps apart"),
     ("device/cpu.rs", "tensors of one node are windows into one buffer, some read and some written"),
     ("device/cuda/gpu.rs", "the seam's calls take addresses that only the caller can vouch for"),
     ("device/cuda/memory.rs", "device and pinned memory, given back when dropped"),

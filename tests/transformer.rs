@@ -6,7 +6,7 @@
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::run::Planned;
 use sargent::autograd::{Engine, Persistent, Program};
-use sargent::device::cpu::Cpu;
+use sargent::device::Device;
 use sargent::error::{Error, Result};
 use sargent::kernels::Shapes;
 use sargent::models::adapter::Adapters;
@@ -111,15 +111,15 @@ impl Model {
     /// An engine for `program` with the model's weights and the positions of latents of `height` x `width`.
     pub fn engine(
         &self,
-        cpu: Cpu,
+        device: impl Into<Device>,
         program: Program,
         persistent: Persistent,
         positions_input: TensorId,
         (height, width): (usize, usize),
     ) -> Result<(Engine, Planned)> {
-        let mut engine = Engine::new(cpu, 0, persistent);
+        let mut engine = Engine::new(device, 0, persistent)?;
         let planned = engine.plan(program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
         let table = positions::read(&self.weights, &self.config, height, width)?;
         engine.write(&planned, positions_input, &table)?;
@@ -127,14 +127,14 @@ impl Model {
     }
 
     /// The modulation program for `rows` rows.
-    pub fn modulator(&self, cpu: Cpu, rows: usize) -> Result<Modulator> {
+    pub fn modulator(&self, device: impl Into<Device>, rows: usize) -> Result<Modulator> {
         let layout = Persistent::new(1);
         let mut program = Program::new();
         let (inputs, outputs) =
             record_modulation(&mut program, &self.config, &Adapters::default(), &layout, rows)?;
-        let mut engine = Engine::new(cpu, 0, layout);
+        let mut engine = Engine::new(device, 0, layout)?;
         let planned = engine.plan(program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
         Ok(Modulator { engine, planned, inputs, outputs })
     }
@@ -142,7 +142,7 @@ impl Model {
     /// A forward pass for latents of `shape`; the tensors called `kept` can be read after it.
     pub fn predictor(
         &self,
-        cpu: Cpu,
+        device: impl Into<Device>,
         adapters: &Adapters,
         shape: &[usize],
         text_tokens: usize,
@@ -161,7 +161,7 @@ impl Model {
             .into_iter()
             .for_each(|id| program.output(id));
         let (engine, planned) =
-            self.engine(cpu, program, persistent, given.positions, (shape[2], shape[3]))?;
+            self.engine(device, program, persistent, given.positions, (shape[2], shape[3]))?;
         Ok(Predictor { engine, planned, latents, given, prediction })
     }
 }
@@ -172,7 +172,7 @@ impl Modulator {
         self.engine.write(&self.planned, self.inputs.timesteps, timesteps)?;
         self.engine.write(&self.planned, self.inputs.pooled, pooled)?;
         self.engine.run(&self.planned)?;
-        self.outputs.all().map(|id| Ok(self.engine.read(&self.planned, id)?.to_vec())).collect()
+        self.outputs.all().map(|id| self.engine.read(&self.planned, id)).collect()
     }
 }
 
@@ -194,13 +194,13 @@ impl Predictor {
             self.engine.write(&self.planned, id, values)?;
         }
         self.engine.run(&self.planned)?;
-        Ok(self.engine.read(&self.planned, self.prediction)?.to_vec())
+        self.engine.read(&self.planned, self.prediction)
     }
 
     /// A kept tensor, if the program has one of that name.
     pub fn kept(&self, name: &str) -> Option<Vec<f32>> {
         let id = self.planned.program.find(name)?;
-        Some(self.engine.read(&self.planned, id).ok()?.to_vec())
+        self.engine.read(&self.planned, id).ok()
     }
 }
 
@@ -214,8 +214,7 @@ pub fn set_parameters(engine: &mut Engine, values: impl Fn(&str) -> Result<Vec<f
                 format!("{} values for {}", values.len(), parameter.shape),
             ));
         }
-        let flat = engine.flat_mut(Flat::Parameters).into_iter().flatten().skip(parameter.offset);
-        flat.zip(values).for_each(|(to, from)| *to = from);
+        engine.set_flat(Flat::Parameters, parameter.offset, &values)?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! place in one arena, [`run`] walks the list. Running allocates nothing.
 
 pub mod derive;
+pub mod encoding;
+pub mod lower;
 pub mod persistent;
 pub mod plan;
 pub mod program;

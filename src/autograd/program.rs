@@ -1,5 +1,6 @@
 //! Programs: kernel launches over named tensors, recorded once and run many times.
 
+use crate::autograd::persistent::Place;
 use crate::error::Result;
 use crate::kernels::{Kernel, Shapes};
 use crate::tensor::{DType, Shape, TensorId};
@@ -14,8 +15,8 @@ pub enum Home {
     Input,
     /// A frozen weight that stays on the device, by its canonical name.
     Weight(String),
-    /// In the persistent region, at this byte.
-    Persistent(usize),
+    /// In the persistent region.
+    Persistent(Place),
 }
 
 /// From which recompute policy on a forward tensor is kept for the backward pass.
@@ -76,7 +77,7 @@ pub enum Work {
     WeightArrival {
         /// Canonical name.
         weight: String,
-        /// Where it goes, as f32 on the CPU.
+        /// Where it goes.
         to: TensorId,
     },
 }
@@ -86,6 +87,14 @@ impl Work {
     pub fn reads(&self) -> Vec<TensorId> {
         match self {
             Self::Launch(kernel) => kernel.reads(),
+            Self::WeightArrival { .. } => Vec::new(),
+        }
+    }
+
+    /// Tensors that are f32 on every device.
+    pub fn exact(&self) -> Vec<TensorId> {
+        match self {
+            Self::Launch(kernel) => kernel.exact(),
             Self::WeightArrival { .. } => Vec::new(),
         }
     }

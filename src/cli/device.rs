@@ -1,8 +1,7 @@
 //! Which device a command runs on: what the command line says, else what the settings say.
 
 use super::terminal;
-use crate::device::cpu::Cpu;
-use crate::device::{self, Choice};
+use crate::device::{self, Choice, Device};
 use crate::error::Result;
 use crate::settings::DeviceChoice;
 
@@ -10,7 +9,7 @@ use crate::settings::DeviceChoice;
 ///
 /// # Errors
 /// A device that is not there.
-pub fn announced(given: Option<Choice>, setting: DeviceChoice) -> Result<Cpu> {
+pub fn announced(given: Option<Choice>, setting: DeviceChoice) -> Result<Device> {
     let (device, description) = device::choose(wanted(given, setting))?;
     terminal::note(format_args!("device: {description}"));
     Ok(device)

@@ -3,8 +3,9 @@
 use super::failure::Failure;
 use super::overrides::{self, Override};
 use super::{device, terminal};
-use crate::device::Choice;
 use crate::device::cpu::Cpu;
+use crate::device::cuda::Architecture;
+use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
 use crate::run::forecast::{self, Forecast};
@@ -37,23 +38,29 @@ Examples:
   sargent plan config.json --device cuda:24GiB      what would fit a card of that size
   sargent plan config.json --json | jq .memory";
 
-/// Bytes of a weight element: the CPU computes in f32, a GPU in bf16.
-const WEIGHT_BYTES: [usize; 2] = [4, 2];
+/// The card that is planned for where none is there: only its scratch memory depends on what it is.
+const USUAL_CARD: Architecture = Architecture { compute: 89, multiprocessors: 128, shared_memory: 99 << 10 };
+
+/// What is planned for; no card is opened.
+fn limits(choice: Choice) -> Limits {
+    match choice {
+        Choice::Auto | Choice::Cpu => Cpu::new().limits(),
+        Choice::Cuda { memory } => {
+            Limits { lanes: 1, memory: memory.unwrap_or(u64::MAX), cuda: Some(USUAL_CARD) }
+        }
+        Choice::Emulator => Limits { cuda: Some(USUAL_CARD), ..Cpu::new().limits() },
+    }
+}
 
 /// Plans.
 pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     let settings = RunSettings::load(&args.config, &args.set)?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
-    let (limit, weight_bytes) = match device::wanted(device, settings.device) {
-        Choice::Auto | Choice::Cpu => (None, WEIGHT_BYTES[0]),
-        Choice::Cuda { memory } => {
-            terminal::note("weights are counted in bf16, activations in f32: this build has no CUDA kernels");
-            (memory, WEIGHT_BYTES[1])
-        }
-    };
+    let limits = limits(device::wanted(device, settings.device));
     let opened = Opened::open(settings, data, false)?;
-    let forecast = forecast::forecast(&opened, &Cpu::new().limits(), weight_bytes, limit)?;
+    let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
+    let forecast = forecast::forecast(&opened, &limits, limit)?;
     if args.json {
         let json = serde_json::to_string_pretty(&forecast)
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;

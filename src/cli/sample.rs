@@ -102,7 +102,7 @@ pub fn run(args: &SampleArgs, device: Option<Choice>) -> std::result::Result<(),
     let settings = settings(args)?;
     args.loras.iter().try_for_each(refuse_missing)?;
     terminal::ignored_settings(&settings.ignored);
-    let cpu = device::announced(device, settings.device)?;
+    let device = device::announced(device, settings.device)?;
     let request = Request {
         loras: args.loras.iter().map(|lora| (lora.path.clone(), lora.weight)).collect(),
         prompt: args.prompt.clone(),
@@ -113,7 +113,7 @@ pub fn run(args: &SampleArgs, device: Option<Choice>) -> std::result::Result<(),
         seed: settings.validation_seed,
         out: args.out.clone(),
     };
-    sampling::sample(&settings, &request, cpu)?;
+    sampling::sample(&settings, &request, &device)?;
     terminal::say(args.out.display())
 }
 

@@ -63,13 +63,13 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
     let settings = RunSettings::load(&args.config, &args.set)?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
-    let cpu = device::announced(device, settings.device)?;
+    let device = device::announced(device, settings.device)?;
     let opened = Opened::open(settings, data, true)?;
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let stop = stop_on_signals()?;
     let mut watch = Watch::default();
-    let outcome = training::train(&opened, cpu, &mut watch, &stop).map_err(|failed| {
+    let outcome = training::train(&opened, &device, &mut watch, &stop).map_err(|failed| {
         if failed.while_running { Failure::while_running(failed.error) } else { failed.error.into() }
     })?;
     watch.finish();

@@ -15,7 +15,7 @@ pub struct Cpu {
 impl Cpu {
     /// The processor with as many lanes as the thread pool has threads.
     pub fn new() -> Self {
-        Self { limits: Limits { lanes: rayon::current_num_threads(), memory: physical_memory() } }
+        Self { limits: Limits { lanes: rayon::current_num_threads(), memory: physical_memory(), cuda: None } }
     }
 
     /// What plans for this machine are made with.

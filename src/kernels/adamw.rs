@@ -40,6 +40,8 @@ pub struct AdamW {
     pub moment1: Update,
     /// Second moments.
     pub moment2: Update,
+    /// The parameters in bf16, for a device whose matrix products read them so.
+    pub working: Option<TensorId>,
 }
 
 /// average = decay * average + (1 - decay) * parameters.
@@ -55,13 +57,19 @@ pub struct MovingAverage {
 
 impl Contract for AdamW {
     fn operands(&mut self) -> Vec<Operand<'_>> {
-        vec![
+        let mut all = vec![
             Operand::Read(&mut self.state),
             Operand::Read(&mut self.gradients),
             Operand::Update(&mut self.parameters),
             Operand::Update(&mut self.moment1),
             Operand::Update(&mut self.moment2),
-        ]
+        ];
+        all.extend(self.working.as_mut().map(Operand::Write));
+        all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.state, self.gradients, self.parameters.to, self.moment1.to, self.moment2.to]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -114,6 +122,10 @@ impl Contract for MovingAverage {
             Operand::Read(&mut self.parameters),
             Operand::Update(&mut self.average),
         ]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.state, self.parameters, self.average.to]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -167,6 +167,10 @@ impl Contract for Attention {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.lse]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         expect("Attention", self.mask == Mask::None || self.streams.len() == 1, || {
             "a mask needs a single stream".to_owned()
@@ -359,6 +363,10 @@ impl Contract for AttentionGradient {
         all.extend(self.outs.iter_mut().chain(&mut self.douts).map(Operand::Read));
         all.extend(self.dqkvs.iter_mut().map(Operand::Write));
         all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.lse]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -33,6 +33,10 @@ impl Contract for ChannelsLast {
         vec![Operand::Read(&mut self.planes), Operand::Write(&mut self.pixels)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.planes]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let planes = shapes.shape(self.planes);
         expect("ChannelsLast", planes.dims().len() == 4, || format!("planes have shape {planes}"))?;
@@ -58,6 +62,10 @@ impl Contract for ChannelsLast {
 impl Contract for ChannelsFirst {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         vec![Operand::Read(&mut self.pixels), Operand::Write(&mut self.planes)]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.planes]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

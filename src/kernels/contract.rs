@@ -2,7 +2,8 @@
 
 use crate::device::Limits;
 use crate::device::cpu;
-use crate::error::{Error, Result};
+use crate::device::cuda;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Shape, TensorId};
 
 /// A tensor that is written on top of another one's values.
@@ -71,6 +72,29 @@ pub trait Contract {
 
     /// The definition: plain f32 on the processor.
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()>;
+
+    /// The operands that are f32 on every device; the others are bf16 where a device computes in bf16.
+    fn exact(&self) -> Vec<TensorId> {
+        Vec::new()
+    }
+
+    /// Scratch memory of one launch on a card, in bytes; none by default.
+    fn cuda_workspace(&self, _shapes: &dyn Shapes, _architecture: &cuda::Architecture) -> usize {
+        0
+    }
+
+    /// The launches on a card: a pure function of the operands' places and shapes.
+    ///
+    /// # Errors
+    /// The kernel has no CUDA form, or none for these operands.
+    fn launch(
+        &self,
+        kernel: &'static str,
+        _operands: &cuda::Operands<'_>,
+        _to: &mut cuda::Launches,
+    ) -> Result<()> {
+        Err(Error::new(ErrorKind::Kernel, kernel, "the kernel has no CUDA form"))
+    }
 }
 
 /// Fails unless `found` is `expected`.

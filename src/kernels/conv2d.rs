@@ -164,6 +164,10 @@ impl Contract for Conv2d {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        self.norm.iter().map(|norm| norm.statistics).collect()
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (x, weight) = (shapes.shape(self.x), shapes.shape(self.weight));
         let output = self.geometry.output(x, weight)?;

@@ -78,6 +78,10 @@ impl Contract for SampleLatents {
         reads.into_iter().chain([Operand::Write(&mut self.latents)]).collect()
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.mean, self.logvar, self.state, self.latents]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         expect_shape("SampleLatents", "logvar", shapes.shape(self.mean), shapes.shape(self.logvar))?;
         expect_shape("SampleLatents", "latents", shapes.shape(self.mean), shapes.shape(self.latents))
@@ -106,6 +110,10 @@ impl Contract for DrawNoise {
         vec![Operand::Read(&mut self.state), Operand::Write(&mut self.noise)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.state, self.noise]
+    }
+
     fn check(&self, _shapes: &dyn Shapes) -> Result<()> {
         Ok(())
     }
@@ -125,6 +133,10 @@ impl Contract for FlowNoising {
         let reads = [&mut self.latents, &mut self.noise, &mut self.state].map(Operand::Read);
         let writes = [&mut self.noisy, &mut self.velocity].map(Operand::Write);
         reads.into_iter().chain(writes).collect()
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.latents, self.noise, self.state, self.noisy, self.velocity]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -155,6 +167,11 @@ impl Contract for FlowNoisingGradient {
         all.extend(self.dnoisy.iter_mut().chain(&mut self.dvelocity).map(Operand::Read));
         all.push(Operand::Update(&mut self.dlatents));
         all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        let gradients = self.dnoisy.into_iter().chain(self.dvelocity);
+        gradients.chain([self.state, self.dlatents.to]).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

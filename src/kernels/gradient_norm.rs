@@ -24,6 +24,10 @@ impl Contract for GradientNorm {
         vec![Operand::Read(&mut self.gradients), Operand::Update(&mut self.state)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.gradients, self.state.to]
+    }
+
     fn check(&self, _shapes: &dyn Shapes) -> Result<()> {
         Ok(())
     }

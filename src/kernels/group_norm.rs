@@ -53,6 +53,10 @@ impl Contract for GroupStatistics {
         vec![Operand::Read(&mut self.x), Operand::Write(&mut self.statistics)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.statistics]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         check_statistics("GroupStatistics", shapes.shape(self.x), shapes.shape(self.statistics))
     }
@@ -193,6 +197,10 @@ impl Contract for GroupNorm {
         all.extend(self.norm.operands());
         all.push(Operand::Write(&mut self.y));
         all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.norm.statistics]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

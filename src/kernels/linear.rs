@@ -369,6 +369,10 @@ impl Contract for LinearWeightGradient {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.dw.to]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (x, dy) = (shapes.shape(self.x), shapes.shape(self.dy));
         let expected = [self.term.columns.len(), x.columns()].into();
@@ -408,6 +412,10 @@ impl Contract for OutputScaleGradient {
         all.extend(self.term.operands());
         all.push(Operand::Update(&mut self.dscale));
         all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.dscale.to]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -168,6 +168,10 @@ impl Contract for LowRankDown {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        self.dropout.iter().map(|dropout| dropout.state).collect()
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (x, hidden) = (shapes.shape(self.x), shapes.shape(self.hidden));
         check_downs("LowRankDown", &self.downs, x.columns(), shapes)?;
@@ -279,6 +283,10 @@ impl Contract for LowRankInputGradient {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        self.dropout.iter().map(|dropout| dropout.state).collect()
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (dx, dhidden) = (shapes.shape(self.dx.to), shapes.shape(self.dhidden));
         check_downs("LowRankInputGradient", &self.downs, dx.columns(), shapes)?;
@@ -336,6 +344,11 @@ impl Contract for LowRankDownGradient {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        let masks = self.dropout.iter().map(|dropout| dropout.state);
+        masks.chain(self.da.iter().map(|da| da.to)).collect()
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let inputs = shapes.shape(self.x).columns();
         self.downs.iter().zip(&self.da).try_for_each(|(down, da)| {
@@ -383,6 +396,10 @@ impl Contract for LowRankUpGradient {
         all.extend(self.terms.iter_mut().filter_map(|term| term.output_scale.as_mut()).map(Operand::Read));
         all.extend(self.db.iter_mut().map(Operand::Update));
         all
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        self.db.iter().map(|db| db.to).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -14,7 +14,7 @@ pub mod step_state;
 pub use contract::{Contract, Cost, Operand, Shapes, Update};
 
 use crate::device::Limits;
-use crate::device::cpu;
+use crate::device::{cpu, cuda};
 use crate::error::Result;
 use crate::tensor::TensorId;
 
@@ -60,6 +60,7 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod cast;
 pub mod channels;
 pub mod conv2d;
 pub mod flow;
@@ -126,7 +127,8 @@ kernels! {
     activation::ActivateGradient,
     /// a + b.
     add::Add,
-    /// Adds positions to tokens.
+    /// The same values in another element type.
+    cast::Cast,
     /// a * b.
     gated_multiply::GatedMultiply,
     /// LayerNorm with gain and bias.
@@ -225,7 +227,22 @@ impl Kernel {
 
     /// Scratch memory of one launch, in bytes.
     pub fn workspace(&self, shapes: &dyn Shapes, limits: &Limits) -> usize {
-        self.contract().workspace(shapes, limits)
+        match &limits.cuda {
+            Some(architecture) => self.contract().cuda_workspace(shapes, architecture),
+            None => self.contract().workspace(shapes, limits),
+        }
+    }
+
+    /// The operands that are f32 on every device.
+    pub fn exact(&self) -> Vec<TensorId> {
+        self.contract().exact()
+    }
+
+    /// The launches that it becomes on a card.
+    pub fn launches(&self, operands: &cuda::Operands<'_>) -> Result<Vec<cuda::Launch>> {
+        let mut launches = cuda::Launches::default();
+        self.contract().launch(self.name(), operands, &mut launches)?;
+        Ok(launches.into_vec())
     }
 
     /// Runs the CPU definition.

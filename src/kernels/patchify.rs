@@ -79,6 +79,10 @@ impl Contract for Patchify {
         vec![Operand::Read(&mut self.latents), Operand::Write(&mut self.patches)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.latents]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         check("Patchify", shapes.shape(self.latents), shapes.shape(self.patches))
     }
@@ -93,6 +97,10 @@ impl Contract for Patchify {
 impl Contract for Unpatchify {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         vec![Operand::Read(&mut self.patches), Operand::Write(&mut self.latents)]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.latents]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -155,6 +155,10 @@ impl Contract for QkNormWeightGradient {
         vec![Operand::Read(&mut self.qkv), Operand::Read(&mut self.dqkv), Operand::Update(&mut self.dweight)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.dweight.to]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let kernel = "QkNormWeightGradient";
         expect_shape(kernel, "dqkv", shapes.shape(self.qkv), shapes.shape(self.dqkv))?;

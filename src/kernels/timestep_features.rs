@@ -19,6 +19,10 @@ impl Contract for TimestepFeatures {
         vec![Operand::Read(&mut self.timesteps), Operand::Write(&mut self.features)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.timesteps]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (timesteps, features) = (shapes.shape(self.timesteps), shapes.shape(self.features));
         expect("TimestepFeatures", timesteps.elements() == features.rows(), || {

@@ -39,6 +39,10 @@ impl Contract for VelocityLoss {
         ]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.prediction, self.velocity, self.state.to, self.dprediction]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let prediction = shapes.shape(self.prediction);
         expect_shape("VelocityLoss", "velocity", prediction, shapes.shape(self.velocity))?;
@@ -72,6 +76,10 @@ impl Contract for VelocityLoss {
 impl Contract for Negate {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         vec![Operand::Read(&mut self.x), Operand::Write(&mut self.y)]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.x, self.y]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -78,9 +78,9 @@ mod tests {
         ids.extend(rows.map(|rows| program.add("rows", [rows.len()], DType::I32, Home::Input)));
         let out = record(&mut program, &ids)?;
         program.output(out);
-        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(0));
+        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(0))?;
         let planned = engine.plan(program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         for ((values, _), &id) in inputs.iter().zip(&ids) {
             engine.write(&planned, id, values)?;
         }
@@ -88,7 +88,7 @@ mod tests {
             engine.write_ids(&planned, id, rows)?;
         }
         engine.run(&planned)?;
-        Ok(engine.read(&planned, out)?.to_vec())
+        engine.read(&planned, out)
     }
 
     fn assert_close(found: &[f32], exact: impl Fn(usize) -> f64) {

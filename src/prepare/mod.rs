@@ -5,7 +5,7 @@
 use crate::autograd::{Engine, Persistent};
 use crate::cache::{self, LatentKey, Store, TextKey};
 use crate::dataset::{Dataset, Sample};
-use crate::device::cpu::Cpu;
+use crate::device::Device;
 use crate::error::Result;
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::text::TextEncoders;
@@ -30,7 +30,7 @@ pub struct Work<'a> {
     /// Whether to break off; what is encoded by then stays in the cache.
     pub stop: &'a AtomicBool,
     /// The device that encodes.
-    pub cpu: Cpu,
+    pub device: &'a Device,
 }
 
 /// The keys under which everything lies.
@@ -74,7 +74,7 @@ pub fn fill(
         work.dataset.samples.iter().map(|sample| latent_key(sample, &vae_hash)).collect();
     let Some(new_latents) = encode_pictures(store, model, work, &latents, progress)? else { return Ok(None) };
 
-    let mut encoders = TextEncoders::open(model)?;
+    let encoders = TextEncoders::open(model)?;
     let encoders_hash = encoders.fingerprint()?;
     let key = |text: &str| TextKey {
         text: text.to_owned(),
@@ -93,7 +93,7 @@ pub fn fill(
     let mut missing: Vec<&TextKey> = all.filter(|key| !store.texts.contains(key)).collect();
     missing.sort_by(|a, b| a.text.cmp(&b.text));
     missing.dedup();
-    let new_texts = encode_texts(store, &mut encoders, &missing, work, progress)?;
+    let new_texts = encode_texts(store, &encoders, &missing, work, progress)?;
     Ok(new_texts.map(|new_texts| Prepared {
         latents,
         captions,
@@ -127,7 +127,7 @@ fn encode_pictures(
         return Ok(Some(0));
     }
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(work.vae_band_rows);
-    let mut engine = Engine::new(work.cpu, 0, Persistent::new(1));
+    let mut engine = Engine::new(work.device.clone(), 0, Persistent::new(1))?;
     for (done, (sample, key)) in missing.iter().enumerate() {
         if work.stop.load(Ordering::Relaxed) {
             return Ok(None);
@@ -146,18 +146,22 @@ fn encode_pictures(
 
 fn encode_texts(
     store: &Store,
-    encoders: &mut TextEncoders,
+    encoders: &TextEncoders,
     missing: &[&TextKey],
     work: &Work<'_>,
     progress: &mut dyn FnMut(Stage, usize, usize),
 ) -> Result<Option<usize>> {
+    if missing.is_empty() {
+        return Ok(Some(0));
+    }
+    let mut engine = Engine::new(work.device.clone(), 0, Persistent::new(1))?;
     for (batch, keys) in missing.chunks(CAPTIONS_A_BATCH).enumerate() {
         if work.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         progress(Stage::Texts, batch * CAPTIONS_A_BATCH, missing.len());
         let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
-        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&texts, work.t5_length)?) {
+        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&mut engine, &texts, work.t5_length)?) {
             let entry = cache::TextEmbeddings {
                 shape: [encoded.tokens, encoded.width],
                 prompt_embeds: encoded.prompt_embeds,
@@ -166,8 +170,6 @@ fn encode_texts(
             store.texts.put(key, &entry)?;
         }
     }
-    if !missing.is_empty() {
-        progress(Stage::Texts, missing.len(), missing.len());
-    }
+    progress(Stage::Texts, missing.len(), missing.len());
     Ok(Some(missing.len()))
 }

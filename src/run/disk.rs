@@ -12,7 +12,7 @@ use std::path::Path;
 /// Bytes of checkpoints and LoRA at their most.
 pub fn checkpoint_bytes(opened: &Opened) -> u64 {
     let persistent = &opened.persistent;
-    let flat = persistent.flat_bytes() / size_of::<f32>();
+    let flat = persistent.elements();
     let total = opened.schedule.total_steps() as u64;
     checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
 }

@@ -93,17 +93,12 @@ pub struct Alternative {
 /// Captions that are encoded together, as [`crate::prepare`] does.
 const CAPTIONS_A_BATCH: usize = 16;
 
-/// Forecasts `opened` for a device whose weights take `weight_bytes` an element.
-pub fn forecast(
-    opened: &Opened,
-    limits: &Limits,
-    weight_bytes: usize,
-    limit: Option<u64>,
-) -> Result<Forecast> {
+/// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.
+pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<Forecast> {
     let schedule = &opened.schedule;
     let unlimited = Limits { memory: u64::MAX, ..*limits };
     let budget = limit.unwrap_or(limits.memory);
-    let plan = |policy: Recompute| Ok(opened.programs(Some(policy), &unlimited, weight_bytes)?.1);
+    let plan = |policy: Recompute| Ok(opened.programs(Some(policy), &unlimited)?.1);
     let policies = [Recompute::Store, Recompute::Selective, Recompute::Lean];
     let plans = policies.into_iter().map(plan).collect::<Result<Vec<MemoryPlan>>>()?;
     let fits = |memory: &MemoryPlan| memory.total() as u64 <= budget;
@@ -127,7 +122,7 @@ pub fn forecast(
         trainable_parameters: opened.persistent.trainable(),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
-        alternatives: alternatives(opened, &plans, &unlimited, weight_bytes, budget, limit.is_some())?,
+        alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
     })
 }
 
@@ -136,7 +131,6 @@ fn alternatives(
     opened: &Opened,
     plans: &[MemoryPlan],
     unlimited: &Limits,
-    weight_bytes: usize,
     budget: u64,
     limited: bool,
 ) -> Result<Vec<Alternative>> {
@@ -151,7 +145,7 @@ fn alternatives(
     let smaller = std::iter::successors(Some(batch), |batch| Some(batch / 2)).skip(1).take_while(|&b| b > 0);
     for batch in smaller.filter(|_| limited) {
         for memory in plans {
-            let memory = opened.memory_of_batch(batch, memory.recompute, unlimited, weight_bytes)?;
+            let memory = opened.memory_of_batch(batch, memory.recompute, unlimited)?;
             all.push(alternative(batch, &memory));
         }
     }

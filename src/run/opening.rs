@@ -1,7 +1,7 @@
 //! From settings to everything that a run consists of, checked before a weight is read.
 
-use crate::autograd::plan::plan;
 use crate::autograd::recompute::Recompute;
+use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
 use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
@@ -142,26 +142,15 @@ impl Opened {
     }
 
     /// Records all programs under `policy`, or under the fastest one that fits.
-    pub fn programs(
-        &self,
-        policy: Option<Recompute>,
-        limits: &Limits,
-        weight_bytes: usize,
-    ) -> Result<(Programs, MemoryPlan)> {
-        let fixed = self.fixed(limits, weight_bytes)?;
+    pub fn programs(&self, policy: Option<Recompute>, limits: &Limits) -> Result<(Programs, MemoryPlan)> {
+        let fixed = self.fixed(limits)?;
         let rows = self.modulation_rows(self.settings.train_batch_size);
         memory::fit(&self.recipe, &self.step_model(), &self.shapes(), rows, policy, &fixed)
     }
 
     /// What training would need under `policy` with batches of `batch` samples.
-    pub fn memory_of_batch(
-        &self,
-        batch: usize,
-        policy: Recompute,
-        limits: &Limits,
-        weight_bytes: usize,
-    ) -> Result<MemoryPlan> {
-        let fixed = self.fixed(limits, weight_bytes)?;
+    pub fn memory_of_batch(&self, batch: usize, policy: Recompute, limits: &Limits) -> Result<MemoryPlan> {
+        let fixed = self.fixed(limits)?;
         let persistent = self.recipe.persistent(batch);
         let model = StepModel { persistent: &persistent, ..self.step_model() };
         let shapes = self.shapes().into_iter().map(|shape| StepShape { batch, ..shape }).collect();
@@ -174,8 +163,8 @@ impl Opened {
         batch * self.settings.gradient_accumulation_steps * self.recipe.modulation_steps
     }
 
-    fn fixed(&self, limits: &Limits, weight_bytes: usize) -> Result<memory::Fixed> {
-        Ok(memory::Fixed { limits: *limits, weight_bytes, drawing: self.drawing(limits)? })
+    fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
+        Ok(memory::Fixed { limits: *limits, drawing: self.drawing(limits)? })
     }
 
     /// The recompute policy that the settings name; none for the fastest that fits.
@@ -237,10 +226,9 @@ impl Opened {
             let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
             record_modulation(&mut modulation, &self.config, &adapters, &self.persistent, rows)?;
             let decoder = vae.record(Direction::Decode, shape.width, shape.height)?.program;
-            for program in [&transformer, &modulation, &decoder] {
-                needs.arena = needs.arena.max(plan(program, limits).bytes);
-            }
-            needs.weight_elements = programs::weight_elements([&decoder]);
+            let planned = [transformer, modulation, decoder].map(|program| Planned::new(program, limits));
+            needs.arena = planned.iter().map(|p| p.plan.bytes).fold(needs.arena, usize::max);
+            needs.weights = programs::weight_bytes([&*planned[2].program]);
         }
         Ok(needs)
     }

@@ -2,7 +2,7 @@
 
 use crate::autograd::Engine;
 use crate::cache::TextEmbeddings;
-use crate::device::cpu::Cpu;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::files;
@@ -39,7 +39,7 @@ pub struct Request {
 }
 
 /// Draws and writes the picture.
-pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()> {
+pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Result<()> {
     let model = open_model(settings)?;
     let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
@@ -53,14 +53,14 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
         seed: request.seed,
         shift: f64::from(model.scheduler_shift),
     };
+    let persistent = load::region(&adapters);
+    let mut engine = Engine::new(device.clone(), 0, persistent.clone())?;
     let texts = {
-        let mut encoders = TextEncoders::open(&model)?;
+        let encoders = TextEncoders::open(&model)?;
         let prompts = [request.prompt.as_str(), request.negative.as_str()];
-        encoders.encode_batch(&prompts, settings.tokenizer_max_length)?
+        encoders.encode_batch(&mut engine, &prompts, settings.tokenizer_max_length)?
     };
     let texts: Vec<TextEmbeddings> = texts.into_iter().map(entry).collect();
-    let persistent = load::region(&adapters);
-    let mut engine = Engine::new(cpu, 0, persistent.clone());
     let latents = {
         let drawn = PictureModel {
             weights: &model.mmdit,
@@ -68,7 +68,7 @@ pub fn sample(settings: &RunSettings, request: &Request, cpu: Cpu) -> Result<()>
             adapters: &adapters,
             persistent: &persistent,
         };
-        load::write(&mut engine, &adapters, &loaded);
+        load::write(&mut engine, &adapters, &loaded)?;
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         Drawing::new(drawn).draw(&mut engine, prompt, picture)?
     };

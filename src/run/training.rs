@@ -3,7 +3,7 @@
 use crate::autograd::persistent::Flat;
 use crate::cache::{LatentKey, Store, TextKey};
 use crate::dataset::Sample;
-use crate::device::cpu::Cpu;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::models::adapter::{LoraModule, load};
@@ -70,11 +70,11 @@ impl From<Error> for Failed {
 /// Does the run; `stop` asks it to write a checkpoint and end after the step at hand.
 pub fn train(
     opened: &Opened,
-    cpu: Cpu,
+    device: &Device,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> std::result::Result<Outcome, Failed> {
-    let (programs, memory) = opened.programs(opened.policy(), &cpu.limits(), size_of::<f32>())?;
+    let (programs, memory) = opened.programs(opened.policy(), &device.limits()?)?;
     let mebibytes = memory.total() as f64 / (1 << 20) as f64;
     observer.note(&format!("memory: {mebibytes:.1} MiB, recompute: {}", memory.recompute.name()));
     opened.check_model()?;
@@ -86,7 +86,7 @@ pub fn train(
         return Ok(Outcome::NothingToDo);
     }
     let store = opened.store();
-    let Some(prepared) = encode(opened, &store, cpu, observer, stop)? else {
+    let Some(prepared) = encode(opened, &store, device, observer, stop)? else {
         return Ok(Outcome::Stopped(done));
     };
     let data = TrainingData::new(&store, sample_keys(opened, &prepared), prepared.empty_caption.clone());
@@ -101,7 +101,7 @@ pub fn train(
         arena_bytes: memory.arena,
     };
     let weights = ModelWeights(&opened.model.mmdit);
-    let mut trainer = Trainer::new(parts, programs, &weights, positions(opened)?, cpu)?;
+    let mut trainer = Trainer::new(parts, programs, &weights, positions(opened)?, device)?;
     match &restored {
         Some(restored) => trainer.restore(restored.step, &restored.tensors)?,
         // Whatever can be found wrong beforehand has been looked for: the earlier run may go now.
@@ -146,7 +146,7 @@ fn restore(opened: &Opened, output: &OutputFolder, observer: &mut dyn Observer) 
 fn encode(
     opened: &Opened,
     store: &Store,
-    cpu: Cpu,
+    device: &Device,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Option<Prepared>> {
@@ -155,7 +155,7 @@ fn encode(
         prompts: &opened.prompts(),
         t5_length: opened.settings.tokenizer_max_length,
         vae_band_rows: opened.settings.vae_band_rows,
-        cpu,
+        device,
         stop,
     };
     let prepared = prepare::fill(store, &opened.model, &work, &mut |stage, done, total| {
@@ -273,14 +273,15 @@ impl Running<'_, '_> {
 
     fn checkpoint(&mut self, trainer: &mut Trainer<'_>) -> Result<()> {
         let settings = &self.opened.settings;
-        let modules = self.modules(trainer);
-        let state = trainer.state();
+        let modules = self.modules(trainer)?;
+        let state = trainer.state()?;
+        let tensors: Vec<_> = state.iter().map(|(name, values)| (*name, &values[..])).collect();
         let snapshot = Snapshot {
             step: trainer.step(),
             modules: &modules,
             dtype: dtype(settings.save_dtype),
             header_settings: &header_settings(self.opened),
-            tensors: &state,
+            tensors: &tensors,
             settings: &self.as_used,
         };
         checkpoint::save(self.output, &snapshot)?;
@@ -289,7 +290,7 @@ impl Running<'_, '_> {
     }
 
     /// The adapters as they are exported.
-    fn modules(&self, trainer: &mut Trainer<'_>) -> Vec<LoraModule> {
+    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<LoraModule>> {
         let averaged = self.opened.recipe.average.is_some();
         let source = if averaged { Flat::Average } else { Flat::Parameters };
         load::collect(trainer.engine(), &self.opened.recipe.adapters, source)

@@ -42,8 +42,6 @@ pub struct MemoryPlan {
 pub struct Fixed {
     /// The device.
     pub limits: Limits,
-    /// Bytes of one weight element on the device.
-    pub weight_bytes: usize,
     /// What drawing validation pictures needs.
     pub drawing: Drawing,
 }
@@ -53,27 +51,26 @@ pub struct Fixed {
 pub struct Drawing {
     /// Bytes of the arena.
     pub arena: usize,
-    /// Elements of the VAE's weights.
-    pub weight_elements: usize,
+    /// Bytes of the VAE's weights.
+    pub weights: usize,
 }
 
 impl MemoryPlan {
     /// Adds up what `programs` need.
     pub fn of(programs: &Programs, persistent: &Persistent, recompute: Recompute, fixed: &Fixed) -> Self {
-        let flat = persistent.flat_bytes();
-        let has = |which: Flat| if persistent.start(which).is_some() { flat } else { 0 };
+        let precision = fixed.limits.precision();
+        let has = |which: Flat| persistent.flat_bytes(which, precision);
         let most = |part: fn(&crate::autograd::Plan) -> usize| {
             programs.all().map(|planned| part(&planned.plan)).max().unwrap_or(0)
         };
-        let flats = [Flat::Parameters, Flat::Gradients, Flat::Moment1, Flat::Moment2, Flat::Average];
         Self {
             recompute,
-            weights: (programs.weight_elements() + fixed.drawing.weight_elements) * fixed.weight_bytes,
-            adapters: has(Flat::Parameters),
+            weights: programs.weight_bytes() + fixed.drawing.weights,
+            adapters: has(Flat::Parameters) + has(Flat::Working),
             gradients: has(Flat::Gradients),
             optimizer: has(Flat::Moment1) + has(Flat::Moment2),
             average: has(Flat::Average),
-            step_state: persistent.bytes() - flats.into_iter().map(has).sum::<usize>(),
+            step_state: persistent.state_bytes(),
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
             drawing_arena: fixed.drawing.arena,

@@ -28,6 +28,7 @@ pub fn record(persistent: &Persistent, settings: AdamWSettings, with_average: bo
         parameters: in_place(parameters),
         moment1: in_place(moment1),
         moment2: in_place(moment2),
+        working: None,
     })?;
     if let Some(average) = average {
         program.launch(MovingAverage { state, parameters, average: in_place(average) })?;

@@ -1,7 +1,5 @@
 //! Every program of a run, recorded and planned before a weight is read.
 
-use crate::autograd::Plan;
-use crate::autograd::plan::plan;
 use crate::autograd::program::{Home, Program};
 use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
@@ -50,10 +48,7 @@ impl Programs {
         policy: Recompute,
         limits: &Limits,
     ) -> Result<Self> {
-        let planned = |program: Program| {
-            let plan: Plan = plan(&program, limits);
-            Planned::new(program, plan)
-        };
+        let planned = |program: Program| Planned::new(program, limits);
         let mut steps = BTreeMap::new();
         for &shape in shapes {
             let (program, inputs) = step::record(model, &shape, policy)?;
@@ -83,18 +78,18 @@ impl Programs {
         self.all().map(|planned| planned.plan.bytes).max().unwrap_or(0)
     }
 
-    /// The resident weights that they use, in elements.
-    pub fn weight_elements(&self) -> usize {
-        weight_elements(self.all().map(|planned| &planned.program))
+    /// Bytes of the resident weights that they use.
+    pub fn weight_bytes(&self) -> usize {
+        weight_bytes(self.all().map(|planned| &*planned.program))
     }
 }
 
-/// The resident weights that `programs` use, each once, in elements.
-pub fn weight_elements<'a>(programs: impl IntoIterator<Item = &'a Program>) -> usize {
+/// Bytes of the resident weights that `programs` use, each once.
+pub fn weight_bytes<'a>(programs: impl IntoIterator<Item = &'a Program>) -> usize {
     let mut weights = BTreeMap::new();
     for tensor in programs.into_iter().flat_map(|program| &program.tensors) {
         if let Home::Weight(name) = &tensor.home {
-            weights.insert(name, tensor.shape.elements());
+            weights.insert(name, tensor.shape.elements() * tensor.dtype.size());
         }
     }
     weights.values().sum()

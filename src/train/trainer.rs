@@ -4,7 +4,7 @@ use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Engine, Persistent};
 use crate::dataset::{Batch, Schedule, caption_dropped, caption_variant};
-use crate::device::cpu::Cpu;
+use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state;
@@ -91,10 +91,10 @@ impl<'a> Trainer<'a> {
         programs: Programs,
         weights: &dyn WeightSource,
         positions: HashMap<(usize, usize), Vec<f32>>,
-        cpu: Cpu,
+        device: &Device,
     ) -> Result<Self> {
         let TrainerParts { recipe, schedule, data, persistent, text_tokens, arena_bytes } = parts;
-        let mut engine = Engine::new(cpu, arena_bytes, persistent.clone());
+        let mut engine = Engine::new(device.clone(), arena_bytes, persistent.clone())?;
         for planned in programs.all() {
             engine.load_weights(&planned.program, weights)?;
         }
@@ -102,24 +102,22 @@ impl<'a> Trainer<'a> {
         let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
         let mut trainer =
             Self { recipe, schedule, data, positions, text_tokens, engine, programs, ahead, step: 0 };
-        trainer.initialise();
+        trainer.initialise()?;
         Ok(trainer)
     }
 
     /// Writes the initial adapters: A drawn, B zero. The moving average starts as their copy.
-    fn initialise(&mut self) {
+    fn initialise(&mut self) -> Result<()> {
+        let mut start = vec![0.0; self.engine.layout().elements()];
         for (index, pair) in self.recipe.adapters.pairs.iter().enumerate() {
             let values = self.recipe.adapters.initial_a(index, self.recipe.init, self.recipe.seed);
-            let layout = self.engine.layout().parameters();
-            let offset = layout.iter().find(|parameter| parameter.name == pair.a_name()).map(|p| p.offset);
-            if let (Some(offset), Some(flat)) = (offset, self.engine.flat_mut(Flat::Parameters)) {
-                flat[offset..][..values.len()].copy_from_slice(&values);
+            if let Some(parameter) = self.engine.layout().parameter(&pair.a_name()) {
+                start[parameter.offset..][..values.len()].copy_from_slice(&values);
             }
         }
-        let start = self.engine.flat(Flat::Parameters).map(<[f32]>::to_vec);
-        if let (Some(start), Some(average)) = (start, self.engine.flat_mut(Flat::Average)) {
-            average.copy_from_slice(&start);
-        }
+        [Flat::Parameters, Flat::Average]
+            .into_iter()
+            .try_for_each(|flat| self.engine.set_flat(flat, 0, &start))
     }
 
     /// The engine, for validation and checkpoints between steps.
@@ -133,8 +131,9 @@ impl<'a> Trainer<'a> {
     }
 
     /// What a checkpoint must hold to continue bit for bit: flat buffers by name.
-    pub fn state(&self) -> Vec<(&'static str, &[f32])> {
-        STATE.into_iter().filter_map(|(name, flat)| Some((name, self.engine.flat(flat)?))).collect()
+    pub fn state(&self) -> Result<Vec<(&'static str, Vec<f32>)>> {
+        let values = |(name, flat)| Ok(self.engine.flat(flat)?.map(|values| (name, values)));
+        STATE.into_iter().filter_map(|part| values(part).transpose()).collect()
     }
 
     /// Continues after `step` steps from the flat buffers of a checkpoint.
@@ -143,12 +142,15 @@ impl<'a> Trainer<'a> {
     /// A buffer that is missing or has another length.
     pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<()> {
         for (name, flat) in STATE {
-            let Some(target) = self.engine.flat_mut(flat) else { continue };
-            let values = state.get(name).filter(|values| values.len() == target.len()).ok_or_else(|| {
+            if self.engine.flat(flat)?.is_none() {
+                continue;
+            }
+            let elements = self.engine.layout().elements();
+            let values = state.get(name).filter(|values| values.len() == elements).ok_or_else(|| {
                 let cause = format!("the checkpoint's `{name}` does not fit this run");
                 Error::new(ErrorKind::Training, "resume_from_checkpoint", cause)
             })?;
-            target.copy_from_slice(values);
+            self.engine.set_flat(flat, 0, values)?;
         }
         self.step = step;
         Ok(())
@@ -165,16 +167,14 @@ impl<'a> Trainer<'a> {
         if self.ahead.is_empty() {
             self.make_modulation_vectors()?;
         }
-        let learning_rate = self.prepare_step_state(samples);
-        if let Some(gradients) = self.engine.flat_mut(Flat::Gradients) {
-            gradients.fill(0.0);
-        }
+        let learning_rate = self.prepare_step_state(samples)?;
+        self.engine.clear_flat(Flat::Gradients)?;
         let mut loss = 0.0;
         for micro in &micro_batches {
             loss += self.run_micro_batch(micro)?;
         }
         self.engine.run(&self.programs.optimize)?;
-        let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)).gradient_norm);
+        let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)?).gradient_norm);
         if !gradient_norm.is_finite() {
             let samples = micro_batches.iter().flat_map(|micro| micro.batch.samples.iter().copied());
             return Err(self.not_finite("gradient", samples));
@@ -226,45 +226,49 @@ impl<'a> Trainer<'a> {
     }
 
     /// Writes what all micro-batches of the step share; returns the learning rate.
-    fn prepare_step_state(&mut self, samples: usize) -> f64 {
+    fn prepare_step_state(&mut self, samples: usize) -> Result<f64> {
         let recipe = self.recipe;
         let (done, learning_rate) = (self.step, recipe.learning_rate.at(self.step));
         let correction = |beta: f64| (1.0 - beta.powi(done as i32 + 1)) as f32;
-        let header = step_state::header_mut(self.engine.step_state_mut(0));
-        header.seed = [recipe.seed as u32, (recipe.seed >> 32) as u32];
-        header.step = done as u32;
-        header.learning_rate = learning_rate as f32;
-        header.bias_correction1 = correction(recipe.adamw.beta1);
-        header.bias_correction2 = correction(recipe.adamw.beta2);
-        header.sample_weight = 1.0 / samples as f32;
-        header.max_gradient_norm = recipe.max_grad_norm as f32;
-        let average = recipe.average;
-        header.ema_decay =
-            average.map_or(0.0, |average| decay_at(done + 1, average.decay, average.update_after) as f32);
-        learning_rate
+        let ema_decay = recipe.average.map_or(0.0, |a| decay_at(done + 1, a.decay, a.update_after) as f32);
+        self.engine.change_step_state(0, |state| {
+            let header = step_state::header_mut(state);
+            header.seed = [recipe.seed as u32, (recipe.seed >> 32) as u32];
+            header.step = done as u32;
+            header.learning_rate = learning_rate as f32;
+            header.bias_correction1 = correction(recipe.adamw.beta1);
+            header.bias_correction2 = correction(recipe.adamw.beta2);
+            header.sample_weight = 1.0 / samples as f32;
+            header.max_gradient_norm = recipe.max_grad_norm as f32;
+            header.ema_decay = ema_decay;
+        })?;
+        Ok(learning_rate)
     }
 
     /// Adds one micro-batch's gradients and returns the sum of its samples' losses.
     fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<f64> {
         let (batch, samples) = (&micro.batch, micro.batch.samples.len());
         let vectors = self.ahead.take(samples);
-        let state = self.engine.step_state_mut(samples);
-        step_state::header_mut(state).first_sample = batch.first_ordinal as u32;
-        for (sample, ordinal) in step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..) {
-            let sigma = self.recipe.sigma(self.step, ordinal, micro.shape.image_tokens());
-            sample.sigma = sigma as f32;
-            sample.loss_weight = self.recipe.loss_weighting.weight(sigma) as f32;
-        }
+        let (recipe, step, tokens) = (self.recipe, self.step, micro.shape.image_tokens());
+        self.engine.change_step_state(samples, |state| {
+            step_state::header_mut(state).first_sample = batch.first_ordinal as u32;
+            for (sample, ordinal) in step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..) {
+                let sigma = recipe.sigma(step, ordinal, tokens);
+                sample.sigma = sigma as f32;
+                sample.loss_weight = recipe.loss_weighting.weight(sigma) as f32;
+            }
+        })?;
         self.write_inputs(micro, &vectors)?;
         let Some((planned, _)) = self.programs.steps.get(&micro.shape) else {
             return Err(Error::new(ErrorKind::Training, "step", format!("no program for {:?}", micro.shape)));
         };
         self.engine.run(planned)?;
-        let losses = step_state::samples(self.engine.step_state(samples)).iter().map(|s| f64::from(s.loss));
-        let of_samples = losses.clone().zip(batch.samples.iter().copied());
+        let state = self.engine.step_state(samples)?;
+        let losses: Vec<f64> = step_state::samples(state).iter().map(|s| f64::from(s.loss)).collect();
+        let of_samples = losses.iter().zip(batch.samples.iter().copied());
         let mut broken =
             of_samples.filter(|(loss, _)| !loss.is_finite()).map(|(_, sample)| sample).peekable();
-        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses.sum()) }
+        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses.iter().sum()) }
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.

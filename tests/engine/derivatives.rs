@@ -187,9 +187,9 @@ fn the_velocity_loss_and_its_gradient() {
     let prediction: TensorId = recording.input("prediction", shape, &predicted);
     let velocity = recording.input("velocity", shape, &target);
     let gradient = flow::velocity_loss(&mut recording.program, prediction, velocity, state).unwrap();
-    let ran = recording.run(Cpu::new(), &[gradient]).unwrap();
+    let mut ran = recording.run(Cpu::new(), &[gradient]).unwrap();
     let found = ran.read(gradient).unwrap();
-    let losses = step_state::samples(ran.engine.step_state(samples));
+    let losses = step_state::samples(ran.engine.step_state(samples).unwrap());
     for (sample, weight) in weights.map(f64::from).into_iter().enumerate() {
         let mut squares = 0.0;
         for i in sample * elements..(sample + 1) * elements {

@@ -23,7 +23,7 @@ fn policies_change_no_number() {
 #[test]
 fn every_policy_needs_less_memory_and_more_launches_than_the_one_before() {
     for config in [MmditConfig::large(), MmditConfig::medium()] {
-        let limits = Limits { lanes: 2, memory: u64::MAX };
+        let limits = Limits { lanes: 2, memory: u64::MAX, cuda: None };
         let steps = Recompute::ALL.map(|policy| {
             let program = record_step(&config, 128, policy, 0.0).program;
             (plan(&program, &limits).bytes, program.nodes.len())

@@ -84,18 +84,22 @@ pub fn run(model: &Model, policy: Recompute, dropout: f32) -> StepResult {
         Ok(normals(name, shape.elements()).into_iter().map(|x| 0.1 * x).collect())
     })
     .unwrap();
-    let state = engine.step_state_mut(samples);
-    let header = step_state::header_mut(state);
-    (header.seed, header.step, header.sample_weight) = ([1, 2], 3, 1.0 / samples as f32);
-    for (sample, sigma) in step_state::samples_mut(state).iter_mut().zip(SIGMAS) {
-        (sample.sigma, sample.loss_weight) = (sigma, 1.0);
-    }
+    engine
+        .change_step_state(samples, |state| {
+            let header = step_state::header_mut(state);
+            (header.seed, header.step, header.sample_weight) = ([1, 2], 3, 1.0 / samples as f32);
+            for (sample, sigma) in step_state::samples_mut(state).iter_mut().zip(SIGMAS) {
+                (sample.sigma, sample.loss_weight) = (sigma, 1.0);
+            }
+        })
+        .unwrap();
     for (name, id) in inputs {
         let elements = planned.program.tensors[id.index()].shape.elements();
         engine.write(&planned, id, &normals(name, elements)).unwrap();
     }
     engine.write(&planned, timesteps, &SIGMAS.map(|sigma| 1000.0 * sigma)).unwrap();
     engine.run(&planned).unwrap();
-    let losses = step_state::samples(engine.step_state(samples)).iter().map(|sample| sample.loss).collect();
-    StepResult { gradients: engine.flat(Flat::Gradients).unwrap().to_vec(), losses }
+    let state = engine.step_state(samples).unwrap();
+    let losses = step_state::samples(state).iter().map(|sample| sample.loss).collect();
+    StepResult { gradients: engine.flat(Flat::Gradients).unwrap().unwrap(), losses }
 }

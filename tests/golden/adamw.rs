@@ -102,7 +102,7 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
         layout.add(*name, inputs.shape(&format!("init.{name}"))?);
     }
     let program = record(&layout, settings)?;
-    let mut engine = Engine::new(device()?, 0, layout);
+    let mut engine = Engine::new(device()?, 0, layout)?;
     let planned = engine.plan(program);
     let as_mode = |values: Vec<f32>| -> Vec<f32> {
         if mode.bf16_inputs { values.into_iter().map(round).collect() } else { values }
@@ -114,11 +114,13 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     }
     let mut steps = vec![Vec::new(); parameters.len()];
     for (step, rate) in rates.iter().enumerate() {
-        let header = step_state::header_mut(engine.step_state_mut(1));
-        header.learning_rate = *rate as f32;
-        header.bias_correction1 = (1.0 - betas[0].powi(step as i32 + 1)) as f32;
-        header.bias_correction2 = (1.0 - betas[1].powi(step as i32 + 1)) as f32;
-        header.clip_factor = 1.0;
+        engine.change_step_state(1, |state| {
+            let header = step_state::header_mut(state);
+            header.learning_rate = *rate as f32;
+            header.bias_correction1 = (1.0 - betas[0].powi(step as i32 + 1)) as f32;
+            header.bias_correction2 = (1.0 - betas[1].powi(step as i32 + 1)) as f32;
+            header.clip_factor = 1.0;
+        })?;
         for (name, gradients) in parameters.iter().zip(&gradients) {
             let elements = gradients.len() / rates.len();
             write(&mut engine, name, Flat::Gradients, &gradients[step * elements..][..elements]);
@@ -150,17 +152,15 @@ fn record(layout: &Persistent, settings: AdamWSettings) -> Result<Program> {
         let id = flat(buffer);
         Update { from: Some(id), to: id }
     });
-    program.launch(AdamW { settings, state, gradients, parameters, moment1, moment2 })?;
+    program.launch(AdamW { settings, state, gradients, parameters, moment1, moment2, working: None })?;
     Ok(program)
 }
 
 fn read(engine: &Engine, name: &str, flat: Flat) -> Vec<f32> {
-    engine.parameter(name, flat).expect("a parameter of the layout").to_vec()
+    engine.parameter(name, flat).unwrap().expect("a parameter of the layout")
 }
 
 fn write(engine: &mut Engine, name: &str, flat: Flat, values: &[f32]) {
-    let parameters = engine.layout().parameters();
-    let offset = parameters.iter().find(|p| p.name == name).expect("a parameter of the layout").offset;
-    let buffer = engine.flat_mut(flat).expect("a buffer of the layout");
-    buffer[offset..offset + values.len()].copy_from_slice(values);
+    let offset = engine.layout().parameter(name).expect("a parameter of the layout").offset;
+    engine.set_flat(flat, offset, values).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Case folders: where they are and what is in them.
 
 use super::checks::Checks;
-use sargent::device::{self, Choice, cpu::Cpu};
+use sargent::device::{self, Choice, Device};
 use sargent::error::{Error, ErrorKind, Result};
 use sargent::weights::TensorFile;
 use serde_json::Value;
@@ -57,7 +57,7 @@ pub fn check_every(kind: &str, check: Check) {
 }
 
 /// The device in `SARGENT_DEVICE`.
-pub fn device() -> Result<Cpu> {
+pub fn device() -> Result<Device> {
     let name = std::env::var("SARGENT_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
     Ok(device::choose(name.parse::<Choice>()?)?.0)
 }

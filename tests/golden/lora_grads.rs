@@ -81,7 +81,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     }
     engine.run(&planned)?;
 
-    let losses = step_state::samples(engine.step_state(samples)).iter().map(|sample| f64::from(sample.loss));
+    let losses = step_state::samples(engine.step_state(samples)?).iter().map(|sample| f64::from(sample.loss));
     let loss = losses.sum::<f64>() / samples as f64;
     checks.close("loss", &[loss], &outputs.f32("loss")?, case.tolerance(&["loss"])?);
     let computed =
@@ -91,7 +91,12 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     for name in outputs.names().filter(|name| *name != "loss") {
         match found.iter().find(|(found, _)| *found == name) {
             Some(&(_, id)) => {
-                checks.close(name, engine.read(&planned, id)?, &outputs.f32(name)?, case.tolerance(&[name])?);
+                checks.close(
+                    name,
+                    &engine.read(&planned, id)?,
+                    &outputs.f32(name)?,
+                    case.tolerance(&[name])?,
+                );
             }
             None => checks.fail(name, "this was not computed"),
         }
@@ -101,13 +106,13 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
 
 /// Noise levels and loss weights of the samples.
 fn set_levels(engine: &mut Engine, inputs: &Tensors, samples: usize) -> Result<()> {
-    let state = engine.step_state_mut(samples);
-    step_state::header_mut(state).sample_weight = 1.0 / samples as f32;
     let levels = inputs.f32("sigmas")?.into_iter().zip(inputs.f32("weights")?);
-    for (sample, (sigma, weight)) in step_state::samples_mut(state).iter_mut().zip(levels) {
-        (sample.sigma, sample.loss_weight) = (sigma, weight);
-    }
-    Ok(())
+    engine.change_step_state(samples, |state| {
+        step_state::header_mut(state).sample_weight = 1.0 / samples as f32;
+        for (sample, (sigma, weight)) in step_state::samples_mut(state).iter_mut().zip(levels) {
+            (sample.sigma, sample.loss_weight) = (sigma, weight);
+        }
+    })
 }
 
 /// The gradient of every adapter; of some it must be exactly zero.
@@ -115,14 +120,14 @@ fn check_adapter_gradients(case: &Case, checks: &mut Checks, engine: &Engine) ->
     let expected = case.tensors("grads")?;
     let (zeros, limit) = (case.exact_zeros(&["grads"]), case.tolerance(&["grads"])?);
     for name in expected.names() {
-        let Some(gradient) = engine.parameter(name, Flat::Gradients) else {
+        let Some(gradient) = engine.parameter(name, Flat::Gradients)? else {
             checks.fail(&format!("gradient of {name}"), "there is no such parameter");
             continue;
         };
         if zeros.iter().any(|zero| zero == name) {
-            checks.zero(&format!("gradient of {name}"), gradient);
+            checks.zero(&format!("gradient of {name}"), &gradient);
         } else {
-            checks.close(&format!("gradient of {name}"), gradient, &expected.f32(name)?, limit);
+            checks.close(&format!("gradient of {name}"), &gradient, &expected.f32(name)?, limit);
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
         &open_text_encoder(&case.path(folder), TextEncoder::T5)?,
         Some(&config(case, folder)?),
     )?;
-    let mut engine = Engine::new(device()?, 0, Persistent::new(0));
+    let mut engine = Engine::new(device()?, 0, Persistent::new(0))?;
     let mut close = |name: &str, ours: &[f32]| -> Result<()> {
         checks.close(name, ours, &outputs.f32(name)?, case.tolerance(&[name])?);
         Ok(())
@@ -42,13 +42,13 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     close("t5.masked_row0", &t5.encode(&mut engine, &rows(&t5_ids[..1]), Padding::Hidden)?)?;
 
     let [clip_l, clip_g] = clips;
-    let mut encoders = Encoders::new(clip_l, clip_g, LongText::T5(t5))?;
+    let encoders = Encoders::new(clip_l, clip_g, LongText::T5(t5))?;
     for (prefix, row) in [("", ASSEMBLED), ("negative_", 0)] {
         let of = |name: &str| -> Result<Vec<i32>> {
             Ok(ids(&inputs, &format!("{prefix}{name}"))?.swap_remove(row))
         };
         let prompt = PromptIds { clip_l: of("clip1_ids")?, clip_g: of("clip2_ids")?, t5: of("t5_ids")? };
-        for embedding in encoders.encode(&[prompt])? {
+        for embedding in encoders.encode(&mut engine, &[prompt])? {
             close(&format!("{prefix}prompt_embeds"), &embedding.prompt_embeds)?;
             close(&format!("{prefix}pooled_prompt_embeds"), &embedding.pooled)?;
         }

@@ -64,7 +64,7 @@ fn run(weights: &WeightMap, constants: VaeConstants, inputs: &Tensors, kept: &Te
     found.extend([("mean", mean), ("logvar", logvar), ("sample", sample)].map(|(n, v)| (n.to_owned(), v)));
     // The same through the interface that takes latents as the transformer has them.
     let latents = scaled(&inputs.f32("z")?);
-    let mut engine = Engine::new(device()?, 0, Persistent::new(1));
+    let mut engine = Engine::new(device()?, 0, Persistent::new(1))?;
     found.push(("decoded".to_owned(), vae.decode(&mut engine, &latents, size)?));
     found.push(("decoded".to_owned(), decoded[0].clone()));
     Ok(found)
@@ -82,13 +82,13 @@ fn program(
     let stage = |name: &str| name.trim_start_matches("full.").trim_start_matches("channel_mean.").to_owned();
     let stages: Vec<_> = kept.names().filter_map(|name| Some((name, program.find(&stage(name))?))).collect();
     stages.iter().for_each(|&(_, id)| program.output(id));
-    let mut engine = Engine::new(device()?, 0, Persistent::new(1));
+    let mut engine = Engine::new(device()?, 0, Persistent::new(1))?;
     let planned = engine.plan(program);
-    engine.reserve(&planned);
+    engine.reserve(&planned)?;
     engine.load_weights(&planned.program, &ModelWeights(vae.weights()))?;
     engine.write(&planned, input, input_values)?;
     engine.run(&planned)?;
-    let read = |id| Ok(engine.read(&planned, id)?.to_vec());
+    let read = |id| engine.read(&planned, id);
     let mut found = Vec::new();
     for (name, id) in stages {
         let (values, channels): (Vec<f32>, usize) = (read(id)?, planned.program.shape(id).columns());

@@ -6,7 +6,9 @@
 pub mod gpu;
 pub mod launch;
 pub mod memory;
+pub mod operands;
 
 pub use gpu::{Address, Architecture, Event, Gpu, Graph, Stream};
 pub use launch::{Launch, Parameters};
 pub use memory::{DeviceMemory, PinnedMemory};
+pub use operands::{Launches, Located, Operands, vectorised};

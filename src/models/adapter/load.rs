@@ -53,7 +53,7 @@ pub fn region(adapters: &Adapters) -> Persistent {
 }
 
 /// Writes the values of all files, in the order in which their pairs were made.
-pub fn write(engine: &mut Engine, adapters: &Adapters, files: &[Vec<LoraModule>]) {
+pub fn write(engine: &mut Engine, adapters: &Adapters, files: &[Vec<LoraModule>]) -> Result<()> {
     let values = files.iter().flatten();
     for (pair, lora) in adapters.pairs.iter().zip(values) {
         // Rows are canonical here; diffusers keeps (scale, shift) where the weight has (shift, scale).
@@ -62,30 +62,30 @@ pub fn write(engine: &mut Engine, adapters: &Adapters, files: &[Vec<LoraModule>]
             let half = b.len() / 2;
             b.rotate_left(half);
         }
-        put(engine, &pair.a_name(), &lora.a);
-        put(engine, &pair.b_name(), &b);
+        put(engine, &pair.a_name(), &lora.a)?;
+        put(engine, &pair.b_name(), &b)?;
     }
+    Ok(())
 }
 
-fn put(engine: &mut Engine, name: &str, values: &[f32]) {
-    let layout = engine.layout().parameters();
-    let Some(offset) = layout.iter().find(|parameter| parameter.name == name).map(|p| p.offset) else {
-        return;
+fn put(engine: &mut Engine, name: &str, values: &[f32]) -> Result<()> {
+    let Some(offset) = engine.layout().parameter(name).map(|parameter| parameter.offset) else {
+        return Ok(());
     };
-    if let Some(flat) = engine.flat_mut(Flat::Parameters) {
-        flat[offset..][..values.len()].copy_from_slice(values);
-    }
+    engine.set_flat(Flat::Parameters, offset, values)
 }
 
 /// The adapters as an exportable list, read from `source`.
-pub fn collect(engine: &Engine, adapters: &Adapters, source: Flat) -> Vec<LoraModule> {
-    let value = |name: &str| engine.parameter(name, source).unwrap_or_default().to_vec();
-    let module = |pair: &LoraPair| LoraModule {
-        module: pair.module.path.clone(),
-        rank: pair.rank,
-        a: value(&pair.a_name()),
-        b: value(&pair.b_name()),
-        scale: pair.scale,
+pub fn collect(engine: &Engine, adapters: &Adapters, source: Flat) -> Result<Vec<LoraModule>> {
+    let value = |name: &str| Ok(engine.parameter(name, source)?.unwrap_or_default());
+    let module = |pair: &LoraPair| {
+        Ok(LoraModule {
+            module: pair.module.path.clone(),
+            rank: pair.rank,
+            a: value(&pair.a_name())?,
+            b: value(&pair.b_name())?,
+            scale: pair.scale,
+        })
     };
     adapters.pairs.iter().map(module).collect()
 }

@@ -255,7 +255,7 @@ impl ClipEncoder {
         let ClipProgram { program, embeddings, end_rows, penultimate, pooled } =
             self.config.record(batch.len(), batch.tokens())?;
         let planned = engine.plan(program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         let mut rows = embedding::token_rows(self.weights.get(TOKENS)?, &batch.ids())?;
         embedding::add_positions(&mut rows, self.weights.get(POSITIONS)?, batch.tokens())?;
         engine.write(&planned, embeddings, &rows)?;
@@ -263,8 +263,8 @@ impl ClipEncoder {
         engine.write_ids(&planned, end_rows, &ends)?;
         engine.run_streamed(&planned, &ModelWeights(&self.weights))?;
         Ok(ClipStates {
-            penultimate: engine.read(&planned, penultimate)?.to_vec(),
-            pooled: engine.read(&planned, pooled)?.to_vec(),
+            penultimate: engine.read(&planned, penultimate)?,
+            pooled: engine.read(&planned, pooled)?,
         })
     }
 }

@@ -6,10 +6,9 @@
 use super::batch::Batch;
 use super::clip::{ClipEncoder, ClipRole, ClipStates};
 use super::t5::{Padding, T5Encoder};
-use crate::autograd::plan::plan;
-use crate::autograd::{Engine, Persistent, Program};
+use crate::autograd::run::Planned;
+use crate::autograd::{Engine, Program};
 use crate::device::Limits;
-use crate::device::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::weights::{ModelFiles, TextEncoder};
@@ -53,13 +52,12 @@ pub struct TextEmbedding {
     pub pooled: Vec<f32>,
 }
 
-/// The encoders and the memory that they run in.
+/// The encoders of a model.
 #[derive(Debug)]
 pub struct Encoders {
     clip_l: ClipEncoder,
     clip_g: ClipEncoder,
     long_text: LongText,
-    engine: Engine,
 }
 
 impl Encoders {
@@ -91,8 +89,7 @@ impl Encoders {
 
     /// Puts encoders together; fails if CLIP's states are wider than T5's.
     pub fn new(clip_l: ClipEncoder, clip_g: ClipEncoder, long_text: LongText) -> Result<Self> {
-        let engine = Engine::new(Cpu::new(), 0, Persistent::new(0));
-        let encoders = Self { clip_l, clip_g, long_text, engine };
+        let encoders = Self { clip_l, clip_g, long_text };
         let (clip, width) = (encoders.clip_width(), encoders.width());
         if clip > width {
             let cause = format!("the states of both CLIPs are {clip} wide, those behind them {width}");
@@ -135,18 +132,20 @@ impl Encoders {
     }
 
     /// Encodes prompts, [`GROUP`] at a time; those of a call have the same numbers of ids.
-    pub fn encode(&mut self, prompts: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
-        let groups = prompts.chunks(GROUP).map(|group| self.encode_group(group));
+    ///
+    /// The engine's arena is shared with whatever else it runs.
+    pub fn encode(&self, engine: &mut Engine, prompts: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
+        let groups = prompts.chunks(GROUP).map(|group| self.encode_group(engine, group));
         Ok(groups.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn encode_group(&mut self, group: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
+    fn encode_group(&self, engine: &mut Engine, group: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
         let ids =
             |of: fn(&PromptIds) -> &Vec<i32>| group.iter().map(|ids| of(ids).as_slice()).collect::<Vec<_>>();
-        let l = self.clip_l.encode(&mut self.engine, &ids(|ids| &ids.clip_l))?;
-        let g = self.clip_g.encode(&mut self.engine, &ids(|ids| &ids.clip_g))?;
+        let l = self.clip_l.encode(engine, &ids(|ids| &ids.clip_l))?;
+        let g = self.clip_g.encode(engine, &ids(|ids| &ids.clip_g))?;
         let long = match &self.long_text {
-            LongText::T5(t5) => t5.encode(&mut self.engine, &ids(|ids| &ids.t5), Padding::Seen)?,
+            LongText::T5(t5) => t5.encode(engine, &ids(|ids| &ids.t5), Padding::Seen)?,
             LongText::Zeros { width } => {
                 let ids = ids(|ids| &ids.t5);
                 vec![0.0; Batch::new(&ids)?.ids().len() * width]
@@ -197,12 +196,8 @@ impl Encoders {
         if let LongText::T5(t5) = &self.long_text {
             programs.push(t5.config().record(batch, t5_length, Padding::Seen)?.program);
         }
-        Ok(programs.iter().map(|program| plan(program, limits).bytes).max().unwrap_or(0))
-    }
-
-    /// Bytes of memory that the encoders hold now.
-    pub fn arena_bytes(&self) -> usize {
-        self.engine.arena_bytes()
+        let planned = programs.into_iter().map(|program| Planned::new(program, limits));
+        Ok(planned.map(|planned| planned.plan.bytes).max().unwrap_or(0))
     }
 }
 

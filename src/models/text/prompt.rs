@@ -1,6 +1,7 @@
 //! Prompts in, embeddings out: tokenizers and encoders together.
 
 use super::encoders::{Encoders, LongText, PromptIds, TextEmbedding};
+use crate::autograd::Engine;
 use crate::device::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::tokenizer::{ClipTokenizer, PadToken, T5Tokenizer};
@@ -65,15 +66,20 @@ impl TextEncoders {
     }
 
     /// Encodes a prompt.
-    pub fn encode(&mut self, prompt: &str, t5_length: usize) -> Result<TextEmbedding> {
-        Ok(self.encode_batch(&[prompt], t5_length)?.swap_remove(0))
+    pub fn encode(&self, engine: &mut Engine, prompt: &str, t5_length: usize) -> Result<TextEmbedding> {
+        Ok(self.encode_batch(engine, &[prompt], t5_length)?.swap_remove(0))
     }
 
     /// Encodes several prompts in fewer passes over the weights; the values are those of encoding each alone, up to
     /// rounding.
-    pub fn encode_batch(&mut self, prompts: &[&str], t5_length: usize) -> Result<Vec<TextEmbedding>> {
+    pub fn encode_batch(
+        &self,
+        engine: &mut Engine,
+        prompts: &[&str],
+        t5_length: usize,
+    ) -> Result<Vec<TextEmbedding>> {
         let ids = prompts.iter().map(|prompt| self.tokenize(prompt, t5_length));
-        self.encoders.encode(&ids.collect::<Result<Vec<_>>>()?)
+        self.encoders.encode(engine, &ids.collect::<Result<Vec<_>>>()?)
     }
 
     /// See [`Encoders::plan`].

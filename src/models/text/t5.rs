@@ -183,13 +183,13 @@ impl T5Encoder {
         let T5Program { program, embeddings, ids, last } =
             self.config.record(batch.len(), batch.tokens(), padding)?;
         let planned = engine.plan(program);
-        engine.reserve(&planned);
+        engine.reserve(&planned)?;
         let rows = embedding::token_rows(self.weights.get(TOKENS)?, &batch.ids())?;
         engine.write(&planned, embeddings, &rows)?;
         if let Some(ids) = ids {
             engine.write_ids(&planned, ids, &batch.ids())?;
         }
         engine.run_streamed(&planned, &ModelWeights(&self.weights))?;
-        Ok(engine.read(&planned, last)?.to_vec())
+        engine.read(&planned, last)
     }
 }

@@ -72,7 +72,7 @@ fn edited(which: TextEncoder, edit: impl Fn(&str, &mut Vec<f32>)) -> WeightMap {
 }
 
 fn engine() -> Engine {
-    Engine::new(Cpu::new(), 0, Persistent::new(0))
+    Engine::new(Cpu::new(), 0, Persistent::new(0)).unwrap()
 }
 
 fn role_of(which: TextEncoder) -> ClipRole {

@@ -15,7 +15,7 @@ mod layers;
 pub use config::{Level, VaeConfig};
 
 use crate::autograd::run::Planned;
-use crate::autograd::{Engine, Home, Program, plan};
+use crate::autograd::{Engine, Home, Program};
 use crate::device::Limits;
 use crate::error::{Error, Result};
 use crate::models::weight_source::ModelWeights;
@@ -152,12 +152,12 @@ impl Vae {
 
     /// What encoding a picture of that size takes on a device; reads no weight.
     pub fn plan_encode(&self, width: usize, height: usize, limits: &Limits) -> Result<Footprint> {
-        Ok(footprint(&self.record(Direction::Encode, width, height)?.program, limits))
+        Ok(footprint(self.record(Direction::Encode, width, height)?.program, limits))
     }
 
     /// What decoding a picture of that size takes on a device; reads no weight.
     pub fn plan_decode(&self, width: usize, height: usize, limits: &Limits) -> Result<Footprint> {
-        Ok(footprint(&self.record(Direction::Decode, width, height)?.program, limits))
+        Ok(footprint(self.record(Direction::Decode, width, height)?.program, limits))
     }
 
     /// Runs the program for that size, made at the first picture of it.
@@ -176,10 +176,10 @@ impl Vae {
         }
         let Prepared { planned, input, outputs } = &self.prepared[&key];
         engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
-        engine.reserve(planned);
+        engine.reserve(planned)?;
         engine.write(planned, *input, values)?;
         engine.run(planned)?;
-        outputs.iter().map(|&id| Ok(engine.read(planned, id)?.to_vec())).collect()
+        outputs.iter().map(|&id| engine.read(planned, id)).collect()
     }
 }
 
@@ -193,10 +193,11 @@ pub fn unscale(latent: f32, constants: &VaeConstants) -> f32 {
     latent / constants.scaling_factor + constants.shift_factor
 }
 
-fn footprint(program: &Program, limits: &Limits) -> Footprint {
+fn footprint(program: Program, limits: &Limits) -> Footprint {
+    let Planned { program, plan, .. } = Planned::new(program, limits);
     let resident = program.tensors.iter().filter(|tensor| matches!(tensor.home, Home::Weight(_)));
     let weights = resident.map(|tensor| tensor.shape.elements() * tensor.dtype.size()).sum();
-    Footprint { weights, arena: plan(program, limits).bytes }
+    Footprint { weights, arena: plan.bytes }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn golden_vae() -> Vae {
 }
 
 fn engine() -> Engine {
-    Engine::new(Cpu::new(), 0, Persistent::new(1))
+    Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap()
 }
 
 fn golden_tensors(file: &str) -> impl Fn(&str) -> Vec<f32> {
@@ -67,13 +67,13 @@ fn run_with(
     let mut recording = vae.record(direction, 48, 64).unwrap();
     let named: Vec<TensorId> = names.iter().map(|name| recording.program.find(name).unwrap()).collect();
     named.iter().for_each(|&id| recording.program.output(id));
-    let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1));
+    let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
     let planned = engine.plan(recording.program);
     engine.load_weights(&planned.program, &ModelWeights(vae.weights())).unwrap();
-    engine.reserve(&planned);
+    engine.reserve(&planned).unwrap();
     engine.write(&planned, recording.input, input).unwrap();
     engine.run(&planned).unwrap();
-    let read = |&id: &TensorId| engine.read(&planned, id).unwrap().to_vec();
+    let read = |&id: &TensorId| engine.read(&planned, id).unwrap();
     let planes = |id: &TensorId| {
         let (pixels, channels) = (read(id), planned.program.shape(*id).columns());
         (0..channels).flat_map(|channel| pixels[channel..].iter().step_by(channels).copied()).collect()
@@ -173,10 +173,10 @@ fn halving_pads_right_and_bottom_only() {
         let x = recorder.program.input("x", [1, 8, 8, channels]);
         let y = recorder.conv(x, Conv::new("encoder.down.0.downsample.conv", HALVE, channels)).unwrap();
         recorder.program.output(y);
-        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1));
+        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
         let planned = engine.plan(recorder.program);
         engine.load_weights(&planned.program, &ModelWeights(&weights)).unwrap();
-        engine.reserve(&planned);
+        engine.reserve(&planned).unwrap();
         let mut lit = vec![0.0; 64 * channels];
         lit[(corner.0 * 8 + corner.1) * channels] = 1.0;
         engine.write(&planned, x, &lit).unwrap();

@@ -25,14 +25,14 @@ impl Trial {
 
     fn run(mut self, output: TensorId) -> Vec<f32> {
         self.program.output(output);
-        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1));
+        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
         let planned = engine.plan(self.program);
-        engine.reserve(&planned);
+        engine.reserve(&planned).unwrap();
         for (id, values) in &self.inputs {
             engine.write(&planned, *id, values).unwrap();
         }
         engine.run(&planned).unwrap();
-        engine.read(&planned, output).unwrap().to_vec()
+        engine.read(&planned, output).unwrap()
     }
 }
 

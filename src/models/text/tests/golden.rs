@@ -41,11 +41,11 @@ fn t5_is_that_of_transformers() {
 fn prompts_are_put_together_as_diffusers_does() {
     let long_text = LongText::T5(golden_t5());
     let (l, g) = (golden_clip(TextEncoder::ClipL), golden_clip(TextEncoder::ClipG));
-    let mut encoders = Encoders::new(l, g, long_text).unwrap();
+    let encoders = Encoders::new(l, g, long_text).unwrap();
     for (prefix, row) in [("", 1), ("negative_", 0)] {
         let ids = |name: &str| golden_ids(&format!("{prefix}{name}_ids")).swap_remove(row);
         let prompt = PromptIds { clip_l: ids("clip1"), clip_g: ids("clip2"), t5: ids("t5") };
-        let found = encoders.encode(&[prompt]).unwrap().swap_remove(0);
+        let found = encoders.encode(&mut engine(), &[prompt]).unwrap().swap_remove(0);
         assert_eq!((found.tokens, found.width), (77 + 133, 96));
         assert_golden(&format!("{prefix}prompt_embeds"), &found.prompt_embeds);
         assert_golden(&format!("{prefix}pooled_prompt_embeds"), &found.pooled);

@@ -4,7 +4,7 @@ use super::*;
 use crate::autograd::plan::plan;
 use crate::device::Limits;
 
-const LIMITS: Limits = Limits { lanes: 2, memory: u64::MAX };
+const LIMITS: Limits = Limits { lanes: 2, memory: u64::MAX, cuda: None };
 const MIB: usize = 1 << 20;
 
 /// T5-XXL as it is.
@@ -29,12 +29,11 @@ fn t5_xxl_needs_less_than_a_layer() {
 
 #[test]
 fn what_is_planned_is_what_is_used() {
-    let mut encoders = miniature::open();
-    let limits = Cpu::new().limits();
-    assert_eq!(encoders.encoders().arena_bytes(), 0);
+    let encoders = miniature::open();
+    let (mut engine, limits) = (engine(), Cpu::new().limits());
     for (prompts, length) in [(1, 77), (3, 77), (20, 256)] {
         let planned = encoders.plan(prompts, length, &limits).unwrap();
-        encoders.encode_batch(&vec!["a blue star"; prompts], length).unwrap();
-        assert_eq!(encoders.encoders().arena_bytes(), planned, "{prompts} prompts of {length}");
+        encoders.encode_batch(&mut engine, &vec!["a blue star"; prompts], length).unwrap();
+        assert_eq!(engine.arena_bytes(), planned, "{prompts} prompts of {length}");
     }
 }

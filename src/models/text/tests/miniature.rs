@@ -23,10 +23,10 @@ fn expected() -> (TensorFile, Vec<String>) {
 fn prompts_are_encoded_as_diffusers_does() {
     let (file, prompts) = expected();
     let step = |key: &str| file.metadata()[key].parse::<usize>().unwrap();
-    let mut encoders = open();
+    let encoders = open();
     for (index, prompt) in prompts.iter().enumerate() {
         for length in LENGTHS {
-            let found = encoders.encode(prompt, length).unwrap();
+            let found = encoders.encode(&mut engine(), prompt, length).unwrap();
             assert_eq!((found.tokens, found.width), (77 + length, 256));
             let rows: Vec<&[f32]> = found.prompt_embeds.chunks(found.width).collect();
             let norms: Vec<f32> =
@@ -53,22 +53,25 @@ fn a_prompt_has_the_same_values_alone_and_in_a_batch() {
     let (_, prompts) = expected();
     // More than one group, the last one short.
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).cycle().take(13).collect();
-    let mut encoders = open();
-    let together = encoders.encode_batch(&prompts, 77).unwrap();
+    let encoders = open();
+    let together = encoders.encode_batch(&mut engine(), &prompts, 77).unwrap();
     assert_eq!(together.len(), prompts.len());
     for (prompt, found) in prompts.iter().zip(together) {
-        let alone = open().encode(prompt, 77).unwrap();
+        let alone = open().encode(&mut engine(), prompt, 77).unwrap();
         assert!(distance(&found.prompt_embeds, &alone.prompt_embeds) < 1e-6, "{prompt:?}");
         assert!(distance(&found.pooled, &alone.pooled) < 1e-6, "{prompt:?}");
     }
-    assert!(encoders.encode_batch(&[], 77).unwrap().is_empty());
+    assert!(encoders.encode_batch(&mut engine(), &[], 77).unwrap().is_empty());
 }
 
 #[test]
 fn without_t5_zeros_stand_in_its_place() {
-    let mut with = open();
-    let mut without = TextEncoders::open_without_t5(&model()).unwrap();
-    let (with, without) = (with.encode("a cat", 77).unwrap(), without.encode("a cat", 77).unwrap());
+    let with = open();
+    let without = TextEncoders::open_without_t5(&model()).unwrap();
+    let (with, without) = (
+        with.encode(&mut engine(), "a cat", 77).unwrap(),
+        without.encode(&mut engine(), "a cat", 77).unwrap(),
+    );
     let clip = 77 * 256;
     assert_eq!((without.tokens, without.width, &without.pooled), (154, 256, &with.pooled));
     assert_eq!(without.prompt_embeds[..clip], with.prompt_embeds[..clip]);
@@ -105,8 +108,11 @@ fn the_single_file_gives_the_same_embeddings() {
         t5_tokenizer: tokenizer("tokenizer_3"),
         ..Overrides::default()
     };
-    let mut single = TextEncoders::open(&ModelFiles::open(&path, &overrides).unwrap()).unwrap();
-    assert_eq!(single.encode("a red fish", 77).unwrap(), open().encode("a red fish", 77).unwrap());
+    let single = TextEncoders::open(&ModelFiles::open(&path, &overrides).unwrap()).unwrap();
+    assert_eq!(
+        single.encode(&mut engine(), "a red fish", 77).unwrap(),
+        open().encode(&mut engine(), "a red fish", 77).unwrap()
+    );
     let lacks = ModelFiles::open(&path, &Overrides::default()).unwrap();
     assert_refused(TextEncoders::open(&lacks), &["tokenizer", "`tokenizer_path`"]);
 }

@@ -286,13 +286,13 @@ fn encoders_of_different_models_are_refused() {
     let (l, g) = clips();
     assert_refused(Encoders::new(l, g, LongText::Zeros { width: 79 }), &["80 wide"]);
     let (l, g) = clips();
-    let mut encoders = Encoders::new(l, g, LongText::Zeros { width: 96 }).unwrap();
+    let encoders = Encoders::new(l, g, LongText::Zeros { width: 96 }).unwrap();
     let ids = |clip_l: usize, clip_g: usize, t5: usize| PromptIds {
         clip_l: vec![1; clip_l],
         clip_g: vec![1; clip_g],
         t5: vec![0; t5],
     };
-    assert_eq!(encoders.encode(&[ids(5, 5, 3)]).unwrap()[0].tokens, 8);
-    assert!(encoders.encode(&[ids(5, 6, 3)]).is_err());
-    assert!(encoders.encode(&[ids(5, 5, 3), ids(5, 5, 4)]).is_err());
+    assert_eq!(encoders.encode(&mut engine(), &[ids(5, 5, 3)]).unwrap()[0].tokens, 8);
+    assert!(encoders.encode(&mut engine(), &[ids(5, 6, 3)]).is_err());
+    assert!(encoders.encode(&mut engine(), &[ids(5, 5, 3), ids(5, 5, 4)]).is_err());
 }

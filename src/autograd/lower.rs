@@ -1,0 +1,74 @@
+//! What a device makes of a recorded program before it is planned: element types, and the parameters' working copy.
+//!
+//! Programs are recorded in f32 and know no device. A device that computes in bf16 keeps every tensor in bf16 but
+//! those that a kernel names as exact; trained parameters stay f32 and are read through their bf16 working copy,
+//! which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
+
+use crate::autograd::persistent::{Flat, Part, Place};
+use crate::autograd::program::{Home, Node, Program, Queue, Work};
+use crate::device::{Limits, Precision};
+use crate::kernels::Kernel;
+use crate::kernels::cast::Cast;
+use crate::tensor::{DType, Shape, TensorId};
+
+/// Prepares `program` for a device.
+pub fn lower(program: &mut Program, limits: &Limits) {
+    if limits.precision() == Precision::Bf16 {
+        keep_working_copy(program);
+        choose_dtypes(program);
+        cast_averages(program);
+    }
+}
+
+/// Makes every optimizer node write the working copy.
+fn keep_working_copy(program: &mut Program) {
+    let mut working = None;
+    for index in 0..program.nodes.len() {
+        let Work::Launch(Kernel::AdamW(node)) = &program.nodes[index].work else { continue };
+        let shape: Shape = program.tensors[node.parameters.to.index()].shape.clone();
+        let home = Home::Persistent(Place { part: Part::Flat(Flat::Working), element: 0 });
+        let id = *working.get_or_insert_with(|| program.add("Working", shape, DType::Bf16, home));
+        if let Work::Launch(Kernel::AdamW(node)) = &mut program.nodes[index].work {
+            node.working = Some(id);
+        }
+    }
+}
+
+fn choose_dtypes(program: &mut Program) {
+    let mut exact = vec![false; program.tensors.len()];
+    program.nodes.iter().flat_map(|node| node.work.exact()).for_each(|id| exact[id.index()] = true);
+    for (tensor, exact) in program.tensors.iter_mut().zip(exact) {
+        if exact || tensor.dtype != DType::F32 {
+            continue;
+        }
+        match &mut tensor.home {
+            Home::Arena | Home::Input | Home::Weight(_) => tensor.dtype = DType::Bf16,
+            Home::Persistent(place) if place.part == Part::Flat(Flat::Parameters) => {
+                place.part = Part::Flat(Flat::Working);
+                tensor.dtype = DType::Bf16;
+            }
+            Home::Persistent(_) => {}
+        }
+    }
+}
+
+/// Casts the parts of the moving average that matrix products read, before anything else runs.
+fn cast_averages(program: &mut Program) {
+    let exact: Vec<TensorId> = program.nodes.iter().flat_map(|node| node.work.exact()).collect();
+    let mut casts = Vec::new();
+    for index in 0..program.tensors.len() {
+        let (id, tensor) = (TensorId(index as u32), &program.tensors[index]);
+        let Home::Persistent(place) = &tensor.home else { continue };
+        if place.part != Part::Flat(Flat::Average) || exact.contains(&id) {
+            continue;
+        }
+        let (name, shape, home) =
+            (format!("{} kept", tensor.name), tensor.shape.clone(), tensor.home.clone());
+        let kept = program.add(name, shape, DType::F32, home);
+        (program.tensors[index].home, program.tensors[index].dtype) = (Home::Arena, DType::Bf16);
+        let work = Work::Launch(Cast { x: kept, y: id }.into());
+        casts.push(Node { work, queue: Queue::Compute, block: 0 });
+    }
+    program.forward_nodes += casts.len();
+    program.nodes.splice(0..0, casts);
+}

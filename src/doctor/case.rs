@@ -1,0 +1,146 @@
+//! One case: a small recorded program with the values that go in.
+
+use crate::autograd::persistent::Flat;
+use crate::autograd::{Home, Persistent, Program};
+use crate::error::Result;
+use crate::kernels::step_state::{SampleState, StepHeader};
+use crate::random::{Purpose, Stream};
+use crate::tensor::{DType, Shape, TensorId};
+use half::bf16;
+
+/// How large a case is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Edges of tiles, odd shapes: runs on the emulator.
+    Small,
+    /// A shape of SD3.5 at 1024x1024: runs on cards.
+    Real,
+}
+
+/// Records a case's program.
+pub type Record = Box<dyn Fn(&mut Recorder) -> Result<()> + Send + Sync>;
+
+/// A kernel, or a few that belong together, at one shape.
+pub struct Case {
+    /// The kernel or its family, such as `linear`.
+    pub kernel: &'static str,
+    /// What is special about this case, such as `large.qkv.b1` or `m 63, n 65, k 127`.
+    pub name: String,
+    /// How large it is.
+    pub scale: Scale,
+    /// The largest relative L2 error that passes, for every output.
+    pub tolerance: f64,
+    /// Records the program.
+    pub record: Record,
+}
+
+/// A case in the making: its program and the values of its inputs, drawn by counter and rounded to bf16.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// The program.
+    pub program: Program,
+    /// The persistent region, for kernels that work on flat buffers.
+    pub layout: Option<Persistent>,
+    pub(super) inputs: Vec<(TensorId, Vec<f32>)>,
+    pub(super) ids: Vec<(TensorId, Vec<i32>)>,
+    pub(super) flats: Vec<(Flat, Vec<f32>)>,
+    pub(super) state: Option<(StepHeader, Vec<SampleState>)>,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// What is compared after a run.
+#[derive(Debug, Clone)]
+pub(super) enum Output {
+    Tensor(TensorId),
+    Flat(Flat),
+    StepState,
+}
+
+impl Case {
+    /// A small case with the tolerance of one rounding to bf16 and a little more.
+    pub fn small(
+        kernel: &'static str,
+        name: impl Into<String>,
+        record: impl Fn(&mut Recorder) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let (name, record) = (name.into(), Box::new(record));
+        Self { kernel, name, scale: Scale::Small, tolerance: 4e-3, record }
+    }
+
+    /// The same at a shape of SD3.5.
+    pub fn real(
+        kernel: &'static str,
+        name: impl Into<String>,
+        record: impl Fn(&mut Recorder) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { scale: Scale::Real, ..Self::small(kernel, name, record) }
+    }
+
+    /// The same with another tolerance.
+    pub fn within(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kernel, self.name)
+    }
+}
+
+impl Recorder {
+    /// An input of normals with deviation `deviation`, rounded to bf16.
+    pub fn normal(&mut self, name: &str, shape: impl Into<Shape>, deviation: f32) -> TensorId {
+        self.input(name, shape, |draw| draw * deviation)
+    }
+
+    /// An input made from standard normals by `make`, rounded to bf16.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>, make: impl Fn(f32) -> f32) -> TensorId {
+        let shape = shape.into();
+        let mut values = vec![0.0; shape.elements()];
+        let stream = Stream::new(1, Purpose::Noise, self.inputs.len() as u32 + 1, 0, 0);
+        stream.fill_normal(&mut values);
+        values.iter_mut().for_each(|value| *value = bf16::from_f32(make(*value)).to_f32());
+        let id = self.program.input(name, shape);
+        self.inputs.push((id, values));
+        id
+    }
+
+    /// An input of ids.
+    pub fn ids(&mut self, name: &str, shape: impl Into<Shape>, values: Vec<i32>) -> TensorId {
+        let id = self.program.add(name, shape, DType::I32, Home::Input);
+        self.ids.push((id, values));
+        id
+    }
+
+    /// The step state with this header and these samples.
+    pub fn step_state(&mut self, header: StepHeader, samples: Vec<SampleState>) -> TensorId {
+        let layout = self.layout.get_or_insert_with(|| Persistent::new(samples.len()));
+        let id = layout.step_state(&mut self.program, samples.len());
+        self.state = Some((header, samples));
+        id
+    }
+
+    /// A flat buffer that starts as `values`; [`Recorder::layout`] must have it.
+    pub fn flat(&mut self, flat: Flat, values: Vec<f32>) -> Option<TensorId> {
+        let id = self.layout.as_ref()?.flat(&mut self.program, flat)?;
+        self.flats.push((flat, values));
+        Some(id)
+    }
+
+    /// Compares a tensor after the run.
+    pub fn output(&mut self, id: TensorId) {
+        self.program.output(id);
+        self.outputs.push(Output::Tensor(id));
+    }
+
+    /// Compares a flat buffer after the run.
+    pub fn output_flat(&mut self, flat: Flat) {
+        self.outputs.push(Output::Flat(flat));
+    }
+
+    /// Compares losses, gradient norm and clip factor after the run.
+    pub fn output_step_state(&mut self) {
+        self.outputs.push(Output::StepState);
+    }
+}

@@ -1,0 +1,113 @@
+//! Running a case on a device and on the processor, and comparing.
+
+use crate::autograd::run::Planned;
+use crate::autograd::{Engine, Persistent};
+use crate::device::Device;
+use crate::device::cpu::Cpu;
+use crate::doctor::case::{Case, Output, Recorder};
+use crate::error::Result;
+use crate::kernels::step_state;
+
+/// How one output compares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The output's name.
+    pub output: String,
+    /// |found - expected| / |expected|, in L2.
+    pub relative: f64,
+    /// The largest difference.
+    pub largest: f64,
+    /// Where it is.
+    pub at: usize,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Every output.
+    pub comparisons: Vec<Comparison>,
+    /// Whether a second run gave the same bits.
+    pub repeats: bool,
+    /// Whether all is well.
+    pub passed: bool,
+}
+
+/// Runs `case` twice on `device` and once on the processor.
+///
+/// # Errors
+/// The device cannot run it.
+pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
+    let expected = outputs(case, &Cpu::new().into())?;
+    let (found, again) = (outputs(case, device)?, outputs(case, device)?);
+    let repeats = found.iter().zip(&again).all(|((_, a), (_, b))| same_bits(a, b));
+    let comparisons: Vec<_> =
+        found.iter().zip(&expected).map(|((name, a), (_, b))| compare(name, a, b)).collect();
+    // A comparison with NaN is false.
+    let close = comparisons.iter().all(|comparison| comparison.relative <= case.tolerance);
+    Ok(Verdict { passed: close && repeats, comparisons, repeats })
+}
+
+/// Every output of a case on a device, by name.
+fn outputs(case: &Case, device: &Device) -> Result<Vec<(String, Vec<f32>)>> {
+    let mut recorder = Recorder::default();
+    (case.record)(&mut recorder)?;
+    let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
+    let layout = layout.unwrap_or_else(|| Persistent::new(1));
+    let mut engine = Engine::new(device.clone(), 0, layout)?;
+    let planned = engine.plan(program);
+    engine.reserve(&planned)?;
+    inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
+    ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;
+    flats.iter().try_for_each(|(flat, values)| engine.set_flat(*flat, 0, values))?;
+    let samples = state.as_ref().map_or(0, |(_, samples)| samples.len());
+    if let Some((header, samples)) = &state {
+        engine.change_step_state(samples.len(), |words| {
+            *step_state::header_mut(words) = *header;
+            step_state::samples_mut(words).copy_from_slice(samples);
+        })?;
+    }
+    engine.run(&planned)?;
+    outputs.iter().map(|output| read(&mut engine, &planned, output, samples)).collect()
+}
+
+fn read(
+    engine: &mut Engine,
+    planned: &Planned,
+    output: &Output,
+    samples: usize,
+) -> Result<(String, Vec<f32>)> {
+    match output {
+        Output::Tensor(id) => {
+            let name = planned.program.tensors[id.index()].name.clone();
+            Ok((name, engine.read(planned, *id)?))
+        }
+        Output::Flat(flat) => Ok((format!("{flat:?}"), engine.flat(*flat)?.unwrap_or_default())),
+        Output::StepState => {
+            let state = engine.step_state(samples)?;
+            let header = step_state::header(state);
+            let losses = step_state::samples(state).iter().map(|sample| sample.loss);
+            let values = losses.chain([header.gradient_norm, header.clip_factor]).collect();
+            Ok(("step state".to_owned(), values))
+        }
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+fn compare(name: &str, found: &[f32], expected: &[f32]) -> Comparison {
+    let (mut errors, mut squares, mut largest, mut at) = (0.0f64, 0.0f64, 0.0f64, 0);
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let (found, expected) = (f64::from(*found), f64::from(*expected));
+        let error = (found - expected).abs();
+        errors += error * error;
+        squares += expected * expected;
+        // NaN counts as the largest of all.
+        if !(error <= largest) {
+            (largest, at) = (error, index);
+        }
+    }
+    let relative = if errors == 0.0 { 0.0 } else { (errors / squares.max(f64::MIN_POSITIVE)).sqrt() };
+    Comparison { output: name.to_owned(), relative, largest, at }
+}

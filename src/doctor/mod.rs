@@ -1,0 +1,12 @@
+//! Whether a device computes what it should: every kernel, in cases that name their shapes, against the definition on
+//! the processor.
+//!
+//! The same table of cases serves the tests (on the emulator), the report of `sargent doctor` (on a card) and the
+//! kernel benchmarks.
+
+pub mod case;
+pub mod cases;
+pub mod check;
+
+pub use case::{Case, Recorder, Scale};
+pub use check::{Comparison, Verdict, check};
