@@ -1,7 +1,7 @@
 //! Programs on a card: kernels queued on one stream, streamed weights arriving on another, and a captured graph for
 //! programs that stream nothing.
 
-use super::{Memory, Planned, Region, WeightSource, not_loaded};
+use super::{Memory, NoWeights, Planned, Region, WeightSource, not_loaded};
 use crate::autograd::encoding::Encoding;
 use crate::autograd::persistent::Persistent;
 use crate::autograd::program::{Home, Program, Work};
@@ -310,6 +310,16 @@ impl Memory for Card {
         }
         // SAFETY: the arena, the persistent region and the weights live as long as the card.
         unsafe { self.gpu.replay(graph, self.compute) }
+    }
+
+    fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64> {
+        let (start, end) = (self.gpu.create_event()?, self.gpu.create_event()?);
+        self.synchronize()?;
+        self.gpu.record(start, self.compute)?;
+        (0..runs).try_for_each(|_| self.run(planned, &NoWeights))?;
+        self.gpu.record(end, self.compute)?;
+        self.synchronize()?;
+        Ok(f64::from(self.gpu.elapsed(start, end)?) / 1e3)
     }
 }
 

@@ -58,6 +58,9 @@ trait Memory: std::fmt::Debug + Send {
 
     /// Runs a program, or queues it.
     fn run(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()>;
+
+    /// Seconds that `runs` runs of a program take on the device.
+    fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64>;
 }
 
 /// Memory and everything in it: runs planned programs on a device.
@@ -235,6 +238,12 @@ impl Engine {
     /// Runs a program all of whose weights are resident.
     pub fn run(&mut self, planned: &Planned) -> Result<()> {
         self.run_streamed(planned, &NoWeights)
+    }
+
+    /// Seconds that `runs` runs of a program without streamed weights take, by the device's own clock.
+    pub fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64> {
+        self.run(planned)?;
+        self.memory.time(planned, runs)
     }
 
     /// Runs a program; weights that it streams come from `source`.
