@@ -74,7 +74,7 @@ impl Ready {
         let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
         let layout = layout.unwrap_or_else(|| Persistent::new(1));
         let mut engine = Engine::new(device.clone(), 0, layout)?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
         ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;

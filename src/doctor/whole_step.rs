@@ -83,8 +83,8 @@ impl Setup {
         record_modulation(&mut modulation, &self.config, &adapters, &persistent, MODULATION_ROWS)?;
         let settings = AdamWSettings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
         let limits = device.limits()?;
-        let update = Planned::new(optimize::record(&persistent, settings, false)?, &limits);
-        let (step, modulation) = (Planned::new(program, &limits), Planned::new(modulation, &limits));
+        let update = Planned::new(optimize::record(&persistent, settings, false)?, &limits)?;
+        let (step, modulation) = (Planned::new(program, &limits)?, Planned::new(modulation, &limits)?);
 
         let mut engine = Engine::new(device.clone(), step.plan.bytes.max(modulation.plan.bytes), persistent)?;
         let random = RandomWeights::new();

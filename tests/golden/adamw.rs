@@ -103,7 +103,7 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     }
     let program = record(&layout, settings)?;
     let mut engine = Engine::new(device()?, 0, layout)?;
-    let planned = engine.plan(program);
+    let planned = engine.plan(program)?;
     let as_mode = |values: Vec<f32>| -> Vec<f32> {
         if mode.bf16_inputs { values.into_iter().map(round).collect() } else { values }
     };

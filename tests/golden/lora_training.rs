@@ -236,7 +236,7 @@ impl Trainer {
         let (micro, inputs) = record_micro_batch(run, &layout, samples)?;
         let size = run.data.shape("latents")?;
         let (engine, micro) = model.engine(device()?, micro, layout, inputs.positions, (size[2], size[3]))?;
-        let optimizer = engine.plan(optimizer);
+        let optimizer = engine.plan(optimizer)?;
         let modulator = model.modulator(device()?, samples)?;
         Ok(Self { engine, modulator, micro, inputs, optimizer, betas: [betas[0], betas[1]], samples })
     }

@@ -83,7 +83,7 @@ fn program(
     let stages: Vec<_> = kept.names().filter_map(|name| Some((name, program.find(&stage(name))?))).collect();
     stages.iter().for_each(|&(_, id)| program.output(id));
     let mut engine = Engine::new(device()?, 0, Persistent::new(1))?;
-    let planned = engine.plan(program);
+    let planned = engine.plan(program)?;
     engine.reserve(&planned)?;
     engine.load_weights(&planned.program, &ModelWeights(vae.weights()))?;
     engine.write(&planned, input, input_values)?;

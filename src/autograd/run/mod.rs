@@ -5,6 +5,7 @@
 
 mod card;
 mod host;
+mod launches;
 mod planned;
 mod staging;
 
@@ -95,7 +96,10 @@ impl Engine {
     }
 
     /// Plans `program` for this engine's device.
-    pub fn plan(&self, program: Program) -> Planned {
+    ///
+    /// # Errors
+    /// The device lacks a kernel.
+    pub fn plan(&self, program: Program) -> Result<Planned> {
         Planned::new(program, &self.limits)
     }
 
