@@ -4,6 +4,7 @@
 //! graphs. The driver implements it for silicon, the emulator for machines without.
 
 pub mod gpu;
+pub mod image;
 pub mod launch;
 pub mod memory;
 pub mod operands;
