@@ -70,6 +70,8 @@ impl Library {
     pub fn link(&self) {
         cc::Build::new().cpp(true).objects(&self.objects).compile("sargent_emulator");
         println!("cargo::rustc-cfg=emulator");
+        // examples/mutate loads kernels that call the emulator within the program.
+        println!("cargo::rustc-link-arg-examples=-rdynamic");
     }
 }
 

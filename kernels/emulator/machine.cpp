@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -436,13 +437,28 @@ void describe_current(char* text, size_t bytes) {
 
 }  // namespace emulator
 
+namespace {
+
+const sargent_emulator_entry nothing_overridden[] = {{nullptr, nullptr}};
+std::atomic<const sargent_emulator_entry*> overriding{nothing_overridden};
+
+// Null if the table lacks it.
+const sargent_emulator_entry* find(const sargent_emulator_entry* table, const char* symbol) {
+  while (table->symbol && strcmp(table->symbol, symbol) != 0) ++table;
+  return table->symbol ? table : nullptr;
+}
+
+}  // namespace
+
+void sargent_emulator_override(const sargent_emulator_entry* table) { overriding = table; }
+
 int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
                             char* message, size_t message_bytes) {
   emulator::catch_faults();
-  const sargent_emulator_entry* entry = sargent_emulator_table;
-  while (entry->symbol && strcmp(entry->symbol, symbol) != 0) ++entry;
+  const sargent_emulator_entry* entry = find(overriding, symbol);
+  if (!entry) entry = find(sargent_emulator_table, symbol);
   std::string problem = "there is no kernel " + std::string(symbol);
-  if (entry->symbol && emulator::machine().launch(*entry, *shape, parameters, problem)) return 0;
+  if (entry && emulator::machine().launch(*entry, *shape, parameters, problem)) return 0;
   snprintf(message, message_bytes, "%s", problem.c_str());
   return 1;
 }
