@@ -19,6 +19,9 @@ mod emulator;
 mod nvcc;
 #[path = "build/sources.rs"]
 mod sources;
+#[cfg(feature = "emulator")]
+#[path = "build/variant.rs"]
+mod variant;
 
 use compile::Failure;
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ fn build() -> Result<(), Failure> {
         println!("cargo::rerun-if-changed={watched}");
     }
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let kernels = sources::scan()?;
+    let kernels = sources::scan(Path::new(sources::FOLDER))?;
     let mut jobs = Vec::new();
     let modules = cuda::Modules::plan(&kernels, &out, &mut jobs)?;
     #[cfg(feature = "emulator")]

@@ -19,10 +19,14 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Failure(pub String);
 
+fn kernels() -> Vec<sources::Source> {
+    sources::scan(Path::new(sources::FOLDER)).unwrap()
+}
+
 #[test]
 fn every_kernel_that_synchronises_was_mutated_as_it_is() {
     let mut complaints = Vec::new();
-    for source in sources::scan().unwrap() {
+    for source in kernels() {
         let (name, files) = (&source.name, sources::with_includes(&source.path).unwrap());
         let results = Results::read(name).unwrap();
         let synchronises = results::own(&files).any(|(_, text)| !words::calls(text).is_empty());
@@ -40,7 +44,7 @@ fn every_kernel_that_synchronises_was_mutated_as_it_is() {
 
 #[test]
 fn every_result_is_of_a_kernel_and_explains_what_survived() {
-    let sources = sources::scan().unwrap();
+    let sources = kernels();
     let mut complaints = Vec::new();
     for path in sources::files(Path::new(results::FOLDER), "json").unwrap() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();

@@ -2,9 +2,9 @@
 //! notice.
 //!
 //! `cargo run --release --example mutate -- gemm_nt` prints a line for every mutant and writes what became of them to
-//! `kernels/mutation/gemm_nt.json`; without a name it does so for every kernel source that synchronises. A mutant is
+//! `tests/mutation/gemm_nt.json`; without a name it does so for every kernel source that synchronises. A mutant is
 //! killed where it does not compile, a launch reports an error, results differ from the definition on the processor or
-//! from schedule to schedule, or nothing comes of it at all. What survives is to be explained in the file: `equivalent`
+//! from schedule to schedule, nothing comes of it at all, or a checked launch finds a race. What survives is to be explained in the file: `equivalent`
 //! says that the mutant computes the same under every schedule, `explanation` why, or why no case can tell. A later run
 //! keeps explanations.
 #![cfg_attr(not(emulator), allow(dead_code))]
@@ -19,6 +19,9 @@ mod results;
 mod sources;
 #[cfg(emulator)]
 mod trial;
+#[cfg(emulator)]
+#[path = "../../build/variant.rs"]
+mod variant;
 mod words;
 
 use clap::Parser;
@@ -59,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         println!("{}", serde_json::to_string(&trial.judge()?).map_err(|error| error.to_string())?);
         return Ok(());
     }
-    let sources = sources::scan().map_err(|failure| failure.0)?;
+    let sources = sources::scan(std::path::Path::new(sources::FOLDER)).map_err(|failure| failure.0)?;
     let named = |name: &String| arguments.names.is_empty() || arguments.names.contains(name);
     if let Some(name) = arguments.names.iter().find(|name| sources.iter().all(|source| source.name != **name))
     {

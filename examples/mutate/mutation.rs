@@ -4,6 +4,7 @@ use crate::library::{self, Files};
 use crate::results::{self, Results, Survivor};
 use crate::sources::Source;
 use crate::trial::{self, Outcome, Trial};
+use crate::variant::{CHECKED, PLAIN, Variant};
 use crate::words::{self, Call};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -77,31 +78,44 @@ impl<'a> Subject<'a> {
             return Err(format!("{name}: no small case launches a kernel of it"));
         }
         println!("{name}: {} cases", cases.len());
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let library = library::compile(source, &files, folder.path())?;
+        let mut subject = Self { source, files, library: Vec::new(), cases, limit: Duration::MAX };
         let start = Instant::now();
-        let trial = Trial { library: library.clone(), cases: cases.clone() };
-        if let Outcome::Killed(_, how) = trial.hold(Duration::MAX)? {
-            return Err(format!("{name}: the unchanged kernel fails: {how}"));
+        for variant in [CHECKED, PLAIN] {
+            let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+            let library = library::compile(source, &subject.files, &variant, folder.path())?;
+            subject.library = std::fs::read(&library).map_err(|error| error.to_string())?;
+            if let Outcome::Killed(_, how) = subject.hold(library, &variant)? {
+                return Err(format!("{name}, {}: the unchanged kernel fails: {how}", variant.name));
+            }
         }
-        let limit = start.elapsed() * PATIENCE + GRACE;
-        let library = std::fs::read(&library).map_err(|error| error.to_string())?;
-        Ok(Self { source, files, library, cases, limit })
+        subject.limit = start.elapsed() * PATIENCE + GRACE;
+        Ok(subject)
     }
 
     /// What becomes of a mutant; none if it is no other than the unchanged kernel, which does not use that line.
     fn try_out(&self, mutant: &Mutant) -> Result<Option<Outcome>, String> {
         let mut files = self.files.clone();
         files.entry(mutant.file.clone()).and_modify(|text| *text = mutant.call.deleted_from(text));
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let library = match library::compile(self.source, &files, folder.path()) {
-            Ok(library) => library,
-            Err(said) => return Ok(Some(Outcome::killed("compiler", said))),
-        };
-        if std::fs::read(&library).is_ok_and(|bytes| bytes == self.library) {
-            return Ok(None);
+        for variant in [PLAIN, CHECKED] {
+            let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+            let library = match library::compile(self.source, &files, &variant, folder.path()) {
+                Ok(library) => library,
+                Err(said) => return Ok(Some(Outcome::killed("compiler", said))),
+            };
+            if std::fs::read(&library).is_ok_and(|bytes| bytes == self.library) {
+                return Ok(None);
+            }
+            let outcome = self.hold(library, &variant)?;
+            if outcome != Outcome::Survived {
+                return Ok(Some(outcome));
+            }
         }
-        Trial { library, cases: self.cases.clone() }.hold(self.limit).map(Some)
+        Ok(Some(Outcome::Survived))
+    }
+
+    fn hold(&self, library: PathBuf, variant: &Variant) -> Result<Outcome, String> {
+        let checked = variant.name == CHECKED.name;
+        Trial { library, cases: self.cases.clone(), checked }.hold(self.limit)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a kernel's mutation, in `kernels/mutation/NAME.json`.
+//! What is kept of a kernel's mutation, in `tests/mutation/NAME.json`.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where results lie.
-pub const FOLDER: &str = "kernels/mutation";
+pub const FOLDER: &str = "tests/mutation";
 
 /// The part of the mutants that must be killed, of those that are not equivalent.
 pub const REQUIRED: f64 = 0.95;

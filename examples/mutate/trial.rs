@@ -23,6 +23,8 @@ pub struct Trial {
     pub library: PathBuf,
     /// The cases, by their numbers in the table.
     pub cases: Vec<usize>,
+    /// Whether the library's kernels are checked ones, for which one schedule says as much as all.
+    pub checked: bool,
 }
 
 /// How a trial ended.
@@ -81,9 +83,42 @@ impl Trial {
         // The emulator keeps its kernels.
         std::mem::forget(library);
         let all = cases::all();
-        let outcomes = self.cases.iter().map(|&number| judge_case(&all[number]));
-        let killed = outcomes.into_iter().find(|outcome| !matches!(outcome, Ok(Outcome::Survived)));
+        let mut outcomes = self.cases.iter().map(|&number| self.judge_case(&all[number]));
+        let killed = outcomes.find(|outcome| !matches!(outcome, Ok(Outcome::Survived)));
         killed.unwrap_or(Ok(Outcome::Survived))
+    }
+
+    /// One case under every schedule, against the definition and against the first schedule.
+    fn judge_case(&self, case: &Case) -> Result<Outcome, String> {
+        let expected = Outputs::of(case, &Cpu::new().into()).map_err(|error| error.to_string())?;
+        let mut first: Option<Outputs> = None;
+        for seed in 0..if self.checked { 1 } else { SEEDS } {
+            let at = format!("{case:?}, schedule {seed}");
+            let found = match Outputs::of(case, &self.device(seed)) {
+                Ok(found) => found,
+                Err(error) => return Ok(Outcome::killed("error", format!("{at}: {error}"))),
+            };
+            if let Some(wrong) =
+                found.compare(&expected).into_iter().find(|comparison| !comparison.passes(case))
+            {
+                let how = format!("{at}: {} is off by {:e}", wrong.output, wrong.relative);
+                return Ok(Outcome::killed("values", how));
+            }
+            let first = first.get_or_insert_with(|| found.clone());
+            if !found.same_bits(first) {
+                return Ok(Outcome::killed("schedule", format!("{at}: not the bits of schedule 0")));
+            }
+        }
+        Ok(Outcome::Survived)
+    }
+
+    fn device(&self, seed: u64) -> Device {
+        let architecture = Emulated::open().properties().architecture;
+        Device::Cuda(if self.checked {
+            Emulated::checked(architecture, seed)
+        } else {
+            Emulated::new(architecture, seed)
+        })
     }
 }
 
@@ -99,29 +134,4 @@ fn wait(mut child: Child, limit: Duration) -> std::io::Result<Option<Output>> {
         std::thread::sleep(GLANCE);
     }
     child.wait_with_output().map(Some)
-}
-
-/// One case under every schedule, against the definition and against the first schedule.
-fn judge_case(case: &Case) -> Result<Outcome, String> {
-    let expected = Outputs::of(case, &Cpu::new().into()).map_err(|error| error.to_string())?;
-    let architecture = Emulated::open().properties().architecture;
-    let mut first: Option<Outputs> = None;
-    for seed in 0..SEEDS {
-        let device = Device::Cuda(Emulated::new(architecture, seed));
-        let at = format!("{case:?}, schedule {seed}");
-        let found = match Outputs::of(case, &device) {
-            Ok(found) => found,
-            Err(error) => return Ok(Outcome::killed("error", format!("{at}: {error}"))),
-        };
-        if let Some(wrong) = found.compare(&expected).into_iter().find(|comparison| !comparison.passes(case))
-        {
-            let how = format!("{at}: {} is off by {:e}", wrong.output, wrong.relative);
-            return Ok(Outcome::killed("values", how));
-        }
-        let first = first.get_or_insert_with(|| found.clone());
-        if !found.same_bits(first) {
-            return Ok(Outcome::killed("schedule", format!("{at}: not the bits of schedule 0")));
-        }
-    }
-    Ok(Outcome::Survived)
 }
