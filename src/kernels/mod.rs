@@ -8,6 +8,7 @@
 pub mod contract;
 pub mod matrix;
 pub mod parallel;
+pub mod parameters;
 pub mod scalar;
 pub mod step_state;
 
