@@ -8,6 +8,8 @@
 //! says that the mutant computes the same under every schedule, `explanation` why, or why no case can tell. A later run
 //! keeps explanations.
 #![cfg_attr(not(emulator), allow(dead_code))]
+// A command for the terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[cfg(emulator)]
 mod library;
