@@ -4,6 +4,7 @@
 // that one K loop runs on from the adapters' ranks through the frozen weight. A segment may add to some columns alone.
 #pragma once
 #include "device/parameters.h"
+#include "step_state.h"
 
 enum {
   GEMM_PROBLEMS = 8,

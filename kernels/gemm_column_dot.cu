@@ -9,7 +9,7 @@ namespace gemm {
 // Adds up the octets of the lanes that have the same columns, then those of the block's warps, in order, and writes
 // them as the partial sums of this row of tiles.
 template <class Tile>
-__device__ void store_column_sums(Octet sums, const GemmProblem& problem, float* scratch, uint32_t tile,
+DEVICE void store_column_sums(Octet sums, const GemmProblem& problem, float* scratch, uint32_t tile,
                                   uint32_t column) {
   const int lane = warp::lane();
 #pragma unroll
@@ -28,7 +28,7 @@ __device__ void store_column_sums(Octet sums, const GemmProblem& problem, float*
 }
 
 template <class Tile>
-__device__ void column_dot(const GemmParams& p, bf16* ring) {
+DEVICE void column_dot(const GemmParams& p, bf16* ring) {
   const auto tile = tile_schedule::locate(p, grid::block_x());
   const GemmProblem& problem = p.problems[tile.problem];
   SourceNT<Tile> source(p, problem, tile.m * Tile::BLOCK_M, tile.n * Tile::BLOCK_N);

@@ -3,7 +3,7 @@
 // A warp passes sixteen of its rows at a time through shared memory and takes them up again as octets, eight
 // neighbouring columns of one row a lane: sixteen bytes of bf16, and the eight lanes of a row hold one head of 64.
 #pragma once
-#include "activation.cuh"
+#include "activation_functions.cuh"
 #include "device/device.cuh"
 #include "gemm.h"
 #include "gemm_mainloop.cuh"
@@ -13,8 +13,8 @@ namespace gemm {
 
 struct Octet {
   float values[CHUNK];
-  __device__ float& operator[](int i) { return values[i]; }
-  __device__ float operator[](int i) const { return values[i]; }
+  DEVICE float& operator[](int i) { return values[i]; }
+  DEVICE float operator[](int i) const { return values[i]; }
 };
 
 // Floats from row to row of a warp's sixteen rows: rows four banks apart, so that fragments meet no bank twice.
@@ -22,13 +22,13 @@ constexpr int PITCH = 72;
 
 // Eight values of a row, zeros from `end` on; `vector` says that the row may be read sixteen bytes at a time.
 template <class T>
-__device__ inline Octet load_octet(const T* row, uint32_t column, uint32_t end, bool vector) {
+DEVICE Octet load_octet(const T* row, uint32_t column, uint32_t end, bool vector) {
   constexpr int WIDTH = 16 / sizeof(T);
   Octet octet;
 #pragma unroll
   for (int part = 0; part < CHUNK; part += WIDTH) {
     if (vector && column < end) {
-      const Vector<T, WIDTH> values = *reinterpret_cast<const Vector<T, WIDTH>*>(row + column + part);
+      const auto values = load<WIDTH>(row + column + part);
 #pragma unroll
       for (int i = 0; i < WIDTH; ++i) octet[part + i] = float(values[i]);
     } else {
@@ -40,7 +40,7 @@ __device__ inline Octet load_octet(const T* row, uint32_t column, uint32_t end, 
 }
 
 template <class T>
-__device__ inline void store_octet(T* row, uint32_t column, uint32_t end, bool vector, const Octet& octet) {
+DEVICE void store_octet(T* row, uint32_t column, uint32_t end, bool vector, const Octet& octet) {
   constexpr int WIDTH = 16 / sizeof(T);
 #pragma unroll
   for (int part = 0; part < CHUNK; part += WIDTH) {
@@ -48,7 +48,7 @@ __device__ inline void store_octet(T* row, uint32_t column, uint32_t end, bool v
       Vector<T, WIDTH> values;
 #pragma unroll
       for (int i = 0; i < WIDTH; ++i) values[i] = T(octet[part + i]);
-      *reinterpret_cast<Vector<T, WIDTH>*>(row + column + part) = values;
+      values.store(row + column + part);
     } else {
 #pragma unroll
       for (int i = part; i < part + WIDTH; ++i)
@@ -60,7 +60,7 @@ __device__ inline void store_octet(T* row, uint32_t column, uint32_t end, bool v
 // Calls `use(row, column, octet)` for every octet of the tile at `row`, `column` of C, all lanes of a warp together.
 // The ring serves as scratch memory.
 template <class Tile, class Use>
-__device__ void for_each_octet(const Sums<Tile>& sums, bf16* ring, uint32_t row, uint32_t column, Use&& use) {
+DEVICE void for_each_octet(const Sums<Tile>& sums, bf16* ring, uint32_t row, uint32_t column, Use&& use) {
   const int lane = warp::lane();
   float* rows = reinterpret_cast<float*>(ring) + warp::index() * 16 * PITCH;
   row += Tile::warp_row();
@@ -87,7 +87,7 @@ __device__ void for_each_octet(const Sums<Tile>& sums, bf16* ring, uint32_t row,
 }
 
 // What `pieces` have for `column`; `otherwise` where none has anything.
-__device__ inline float value_of(const GemmParams& p, const GemmPieces& pieces, uint32_t column, float otherwise) {
+DEVICE float value_of(const GemmParams& p, const GemmPieces& pieces, uint32_t column, float otherwise) {
   for (uint32_t i = pieces.first; i < pieces.first + pieces.count; ++i) {
     const GemmPiece& piece = p.pieces[i];
     if (piece.begin <= column && column < piece.end) return float(piece.values[column - piece.begin]);
@@ -97,7 +97,7 @@ __device__ inline float value_of(const GemmParams& p, const GemmPieces& pieces, 
 
 // Multiplies every column by the scale of the segment that added to it.
 template <class Tile>
-__device__ inline void scale_segments(Sums<Tile>& sums, const GemmParams& p, const GemmProblem& problem,
+DEVICE void scale_segments(Sums<Tile>& sums, const GemmParams& p, const GemmProblem& problem,
                                       uint32_t tile_column) {
   const uint32_t first = tile_column + Tile::warp_column() + warp::lane() % 4 * 2;
 #pragma unroll
@@ -119,7 +119,7 @@ __device__ inline void scale_segments(Sums<Tile>& sums, const GemmParams& p, con
 }
 
 // The product with its factor, output scales and bias.
-__device__ inline void scale_and_add_bias(Octet& y, const GemmParams& p, const GemmProblem& problem, uint32_t column) {
+DEVICE void scale_and_add_bias(Octet& y, const GemmParams& p, const GemmProblem& problem, uint32_t column) {
 #pragma unroll
   for (int i = 0; i < CHUNK; ++i) y[i] *= problem.factor;
   if (problem.output_scales.count > 0) {
@@ -134,7 +134,7 @@ __device__ inline void scale_and_add_bias(Octet& y, const GemmParams& p, const G
 }
 
 // y w / sqrt(mean(y^2) + eps) for the heads that have a gain w; the eight lanes of a row hold one head.
-__device__ inline void normalise_head(Octet& y, const GemmParams& p, const GemmProblem& problem, uint32_t column) {
+DEVICE void normalise_head(Octet& y, const GemmParams& p, const GemmProblem& problem, uint32_t column) {
   constexpr float EPSILON = 1e-6f;
   constexpr uint32_t HEAD_DIM = 64;
   float squares = 0.0f;
@@ -142,7 +142,7 @@ __device__ inline void normalise_head(Octet& y, const GemmParams& p, const GemmP
   for (int i = 0; i < CHUNK; ++i) squares += y[i] * y[i];
 #pragma unroll
   for (int mask = 1; mask < 8; mask *= 2) squares += warp::shuffle_xor(squares, mask);
-  const float rstd = rsqrtf(squares / HEAD_DIM + EPSILON);
+  const float rstd = math::rsqrt(squares / HEAD_DIM + EPSILON);
   for (uint32_t i = problem.norms.first; i < problem.norms.first + problem.norms.count; ++i) {
     const GemmPiece& piece = p.pieces[i];
     if (column < piece.begin || column >= piece.end) continue;
@@ -153,7 +153,7 @@ __device__ inline void normalise_head(Octet& y, const GemmParams& p, const GemmP
 }
 
 // y = x + gate y.
-__device__ inline void add_gated(Octet& y, const GemmProblem& problem, uint32_t row, uint32_t column) {
+DEVICE void add_gated(Octet& y, const GemmProblem& problem, uint32_t row, uint32_t column) {
   const bool vector = problem.vectors & GEMM_VECTOR_C;
   const bf16* gates = problem.gate + uint64_t(row / problem.rows_a_sample) * problem.gate_stride;
   const Octet gate = load_octet<bf16>(gates, column, problem.n, vector);
@@ -162,20 +162,20 @@ __device__ inline void add_gated(Octet& y, const GemmProblem& problem, uint32_t 
   for (int i = 0; i < CHUNK; ++i) y[i] = x[i] + gate[i] * y[i];
 }
 
-__device__ inline void activate(Octet& y, uint32_t epilogue) {
+DEVICE void activate(Octet& y, uint32_t epilogue) {
 #pragma unroll
   for (int i = 0; i < CHUNK; ++i) {
     switch (epilogue) {
-      case GEMM_GELU_TANH: y[i] = activation::gelu_tanh(y[i]); break;
-      case GEMM_GELU_ERF: y[i] = activation::gelu_erf(y[i]); break;
-      case GEMM_QUICK_GELU: y[i] = activation::quick_gelu(y[i]); break;
-      case GEMM_SILU: y[i] = activation::silu(y[i]); break;
+      case GEMM_GELU_TANH: y[i] = activation::GeluTanh::value(y[i]); break;
+      case GEMM_GELU_ERF: y[i] = activation::GeluErf::value(y[i]); break;
+      case GEMM_QUICK_GELU: y[i] = activation::QuickGelu::value(y[i]); break;
+      case GEMM_SILU: y[i] = activation::Silu::value(y[i]); break;
     }
   }
 }
 
 // Finishes and writes an octet of a linear layer; all lanes of a warp call it, also for rows and columns beyond C.
-__device__ inline void store_linear(Octet y, const GemmParams& p, const GemmProblem& problem, uint32_t row,
+DEVICE void store_linear(Octet y, const GemmParams& p, const GemmProblem& problem, uint32_t row,
                                     uint32_t column) {
   const bool inside = row < problem.m && column < problem.n;
   const bool vector = problem.vectors & GEMM_VECTOR_C;
@@ -195,7 +195,7 @@ __device__ inline void store_linear(Octet y, const GemmParams& p, const GemmProb
 
 // Finishes and writes an octet of an input gradient, where a mask of dropout goes over it, or of H.
 template <class Mask>
-__device__ inline void store_gradient(Octet y, const GemmProblem& problem, uint32_t row, uint32_t column,
+DEVICE void store_gradient(Octet y, const GemmProblem& problem, uint32_t row, uint32_t column,
                                       const Mask& mask) {
   if (row >= problem.m || column >= problem.n) return;
   const bool vector = problem.vectors & GEMM_VECTOR_C;
@@ -213,7 +213,7 @@ __device__ inline void store_gradient(Octet y, const GemmProblem& problem, uint3
 
 // Finishes and writes an octet of a weight gradient, or of any sum of partial sums: factor and row scale, then f32 or
 // bf16.
-__device__ inline void store_sums(Octet y, const GemmParams& p, const GemmProblem& problem, uint32_t row,
+DEVICE void store_sums(Octet y, const GemmParams& p, const GemmProblem& problem, uint32_t row,
                                   uint32_t column) {
   if (row >= problem.m || column >= problem.n) return;
   const bool vector = problem.vectors & GEMM_VECTOR_C;

@@ -23,7 +23,7 @@ using SourceTN = SegmentSource<Tile, ColumnLoader<Tile, Tile::BLOCK_M, KeepAll>,
 
 // Sums up the tile's share of k, block_y being the split; sums of scaled segments come first and are scaled in f32.
 template <class Tile, class Source>
-__device__ void sum_up(Sums<Tile>& sums, Source& source, bf16* ring) {
+DEVICE void sum_up(Sums<Tile>& sums, Source& source, bf16* ring) {
   const GemmProblem& problem = source.problem;
   const uint32_t all = source.slices_before(problem.segments);
   const uint32_t scaled = source.slices_before(problem.scaled_segments);
@@ -41,7 +41,7 @@ __device__ void sum_up(Sums<Tile>& sums, Source& source, bf16* ring) {
 // Computes the block's tile and calls `store(problem, row, column, octet)` for its octets, all lanes of a warp together
 // and also beyond C; where k is split, writes this split's sums as f32 instead.
 template <class Tile, class Source, class Store>
-__device__ void product(const GemmParams& p, bf16* ring, Store&& store) {
+DEVICE void product(const GemmParams& p, bf16* ring, Store&& store) {
   const auto tile = tile_schedule::locate(p, grid::block_x());
   const GemmProblem& problem = p.problems[tile.problem];
   Source source(p, problem, tile.m * Tile::BLOCK_M, tile.n * Tile::BLOCK_N);

@@ -34,8 +34,8 @@ struct Tile {
   static constexpr int STAGE_ELEMENTS = (BLOCK_M + BLOCK_N) * BLOCK_K;
 
   // First row and column of this warp's part.
-  static __device__ int warp_row() { return warp::index() % WARPS_M * WARP_M; }
-  static __device__ int warp_column() { return warp::index() / WARPS_M * WARP_N; }
+  static DEVICE int warp_row() { return warp::index() % WARPS_M * WARP_M; }
+  static DEVICE int warp_column() { return warp::index() / WARPS_M * WARP_N; }
 };
 
 // A warp's sums, in the fragments of mma: element [i][j] holds rows lane / 4 (+ 8) and columns lane % 4 * 2 (+ 1) of
@@ -44,7 +44,7 @@ template <class Tile>
 struct Sums {
   float fragment[Tile::MMA_M][Tile::MMA_N][4];
 
-  __device__ void clear() {
+  DEVICE void clear() {
 #pragma unroll
     for (int i = 0; i < Tile::MMA_M; ++i)
 #pragma unroll
@@ -61,27 +61,27 @@ struct Sums {
 // [outer][k]: rows of four chunks, so two rows fill the 32 banks.
 template <int OUTER>
 struct KContiguous {
-  static __device__ int place(int outer, int chunk) {
+  static DEVICE int place(int outer, int chunk) {
     return outer * BLOCK_K + ((chunk ^ ((outer >> 1) & 3)) * CHUNK);
   }
-  static __device__ int lane_of_a(int row) { return place(row + warp::lane() % 16, warp::lane() / 16); }
-  static __device__ int lane_of_b(int column) {
+  static DEVICE int lane_of_a(int row) { return place(row + warp::lane() % 16, warp::lane() / 16); }
+  static DEVICE int lane_of_b(int column) {
     return place(column + warp::lane() / 16 * 8 + warp::lane() % 8, warp::lane() / 8 % 2);
   }
-  static __device__ int fragment(int lane, int i, int step) { return (lane ^ (step * 16)) + i * 16 * BLOCK_K; }
-  static __device__ void read(uint32_t (&out)[4], const bf16* from) { ldmatrix_x4(out, from); }
+  static DEVICE int fragment(int lane, int i, int step) { return (lane ^ (step * 16)) + i * 16 * BLOCK_K; }
+  static DEVICE void read(uint32_t (&out)[4], const bf16* from) { ldmatrix_x4(out, from); }
 };
 
 // [k][outer]: rows of OUTER / 8 chunks.
 template <int OUTER>
 struct OuterContiguous {
-  static __device__ int place(int k, int chunk) { return k * OUTER + ((chunk ^ (k & 7)) * CHUNK); }
-  static __device__ int lane_of_a(int row) {
+  static DEVICE int place(int k, int chunk) { return k * OUTER + ((chunk ^ (k & 7)) * CHUNK); }
+  static DEVICE int lane_of_a(int row) {
     return place(warp::lane() / 16 * 8 + warp::lane() % 8, row / CHUNK + warp::lane() / 8 % 2);
   }
-  static __device__ int lane_of_b(int column) { return place(warp::lane() % 16, column / CHUNK + warp::lane() / 16); }
-  static __device__ int fragment(int lane, int i, int step) { return (lane ^ (i * 16)) + step * 16 * OUTER; }
-  static __device__ void read(uint32_t (&out)[4], const bf16* from) { ldmatrix_x4_transposed(out, from); }
+  static DEVICE int lane_of_b(int column) { return place(warp::lane() % 16, column / CHUNK + warp::lane() / 16); }
+  static DEVICE int fragment(int lane, int i, int step) { return (lane ^ (i * 16)) + step * 16 * OUTER; }
+  static DEVICE void read(uint32_t (&out)[4], const bf16* from) { ldmatrix_x4_transposed(out, from); }
 };
 
 // What one step of sixteen k's multiplies: 16 x 16 parts of A, and 16 x 8 parts of B, two of which are read at once.
@@ -91,7 +91,7 @@ struct Fragments {
   uint32_t b[Tile::MMA_N][2];
 
   template <class LayoutA, class LayoutB>
-  __device__ void load(const bf16* stage, int lane_a, int lane_b, int step) {
+  DEVICE void load(const bf16* stage, int lane_a, int lane_b, int step) {
 #pragma unroll
     for (int i = 0; i < Tile::MMA_M; ++i) LayoutA::read(a[i], stage + LayoutA::fragment(lane_a, i, step));
 #pragma unroll
@@ -109,7 +109,7 @@ struct Fragments {
 // slice, in order, which fills a stage by asynchronous copies or plain stores. When the loop is done nobody reads the
 // ring any more.
 template <class Tile, class Source, class Before>
-__device__ void mainloop(Sums<Tile>& sums, Source& source, bf16* ring, int slices, Before&& before) {
+DEVICE void mainloop(Sums<Tile>& sums, Source& source, bf16* ring, int slices, Before&& before) {
   using LayoutA = typename Source::LayoutA;
   using LayoutB = typename Source::LayoutB;
   constexpr int STAGES = Tile::STAGES, STAGE = Tile::STAGE_ELEMENTS;

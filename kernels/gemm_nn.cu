@@ -8,7 +8,7 @@
 namespace gemm {
 
 template <class Tile, class Mask>
-__device__ void input_gradient(const GemmParams& p, bf16* ring) {
+DEVICE void input_gradient(const GemmParams& p, bf16* ring) {
   product<Tile, SourceNN<Tile>>(p, ring, [&](const GemmProblem& problem, uint32_t row, uint32_t column, Octet dx) {
     store_gradient(dx, problem, row, column, Mask(p, problem));
   });

@@ -10,7 +10,7 @@
 namespace gemm {
 
 template <class Tile>
-__device__ void linear(const GemmParams& p, bf16* ring) {
+DEVICE void linear(const GemmParams& p, bf16* ring) {
   product<Tile, SourceNT<Tile>>(p, ring, [&](const GemmProblem& problem, uint32_t row, uint32_t column, Octet y) {
     store_linear(y, p, problem, row, column);
   });
@@ -18,7 +18,7 @@ __device__ void linear(const GemmParams& p, bf16* ring) {
 
 // H = 1 / (1 - probability) * dropout(X) A^T, a problem for each adapter.
 template <class Tile>
-__device__ void dropped_down(const GemmParams& p, bf16* ring) {
+DEVICE void dropped_down(const GemmParams& p, bf16* ring) {
   using Source = SourceNT<Tile, Dropout>;
   product<Tile, Source>(p, ring, [&](const GemmProblem& problem, uint32_t row, uint32_t column, Octet h) {
     store_gradient(h, problem, row, column, KeepAll(p, problem));

@@ -11,12 +11,15 @@
 
 namespace gemm {
 
+DEVICE void clear(bf16& value) { value = bf16(0.0f); }
+DEVICE void clear(float& value) { value = 0.0f; }
+
 // The mask of a product without dropout.
 struct KeepAll {
   static constexpr bool KEEPS_ALL = true;
-  __device__ KeepAll(const GemmParams&, const GemmProblem&) {}
+  DEVICE KeepAll(const GemmParams&, const GemmProblem&) {}
   template <class Values>
-  __device__ void apply(Values&, uint32_t, uint32_t) const {}
+  DEVICE void apply(Values&, uint32_t, uint32_t) const {}
 };
 
 // The mask of dropped elements of X, remade from the counters.
@@ -25,24 +28,24 @@ struct Dropout {
   const GemmDropout& p;
   const uint32_t adapter;
 
-  __device__ Dropout(const GemmParams& p, const GemmProblem& problem) : p(p.dropout), adapter(problem.adapter) {}
+  DEVICE Dropout(const GemmParams& p, const GemmProblem& problem) : p(p.dropout), adapter(problem.adapter) {}
 
   // Clears the dropped elements among those of `row` from `column` on.
   template <class Values>
-  __device__ void apply(Values& x, uint32_t row, uint32_t column) const {
+  DEVICE void apply(Values& x, uint32_t row, uint32_t column) const {
     const StepHeader& step = *p.state;
     const uint32_t sample = step.first_sample + row / p.rows_a_sample;
     const Stream stream(step.seed[0], step.seed[1], Purpose::LORA_DROPOUT, adapter, step.step, sample);
     uint64_t element = uint64_t(row % p.rows_a_sample) * p.columns + column;
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i, ++element)
-      if (stream.uniform(element) < p.probability) x[i] = 0.0f;
+      if (stream.uniform(element) < p.probability) clear(x[i]);
   }
 };
 
 // Copies `count` elements (none if it is negative), and zeros up to a whole chunk.
 template <class Mask>
-__device__ inline void copy_chunk(bf16* to, const bf16* from, int count, bool vector, const Mask& mask, uint32_t row,
+DEVICE void copy_chunk(bf16* to, const bf16* from, int count, bool vector, const Mask& mask, uint32_t row,
                                   uint32_t column) {
   if (Mask::KEEPS_ALL && vector) {
     cp_async::copy_16(to, from, count > 0);
@@ -50,13 +53,13 @@ __device__ inline void copy_chunk(bf16* to, const bf16* from, int count, bool ve
   }
   Vector<bf16, CHUNK> x;
   if (vector && count > 0) {
-    x = *reinterpret_cast<const Vector<bf16, CHUNK>*>(from);
+    x.load(from);
   } else {
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) x[i] = i < count ? from[i] : bf16(0.0f);
   }
   mask.apply(x, row, column);
-  *reinterpret_cast<Vector<bf16, CHUNK>*>(to) = x;
+  x.store(to);
 }
 
 // An operand [outer][k], k next to k.
@@ -73,11 +76,11 @@ struct RowLoader {
   uint32_t first;      // its first row
   uint32_t column;     // of the chunk
 
-  static __device__ int row() { return block::thread() / CHUNKS; }
-  static __device__ int chunk() { return block::thread() % CHUNKS; }
+  static DEVICE int row() { return block::thread() / CHUNKS; }
+  static DEVICE int chunk() { return block::thread() % CHUNKS; }
 
   // The tile's rows from `tile` on, of an operand that has those from `begin` to `end`, from column `k` on.
-  __device__ void open(const bf16* operand, uint32_t ld, uint32_t tile, uint32_t begin, uint32_t end, uint32_t k) {
+  DEVICE void open(const bf16* operand, uint32_t ld, uint32_t tile, uint32_t begin, uint32_t end, uint32_t k) {
     first = tile + row() - begin;
     column = k + chunk() * CHUNK;
     stride = uint64_t(STEP) * ld;
@@ -90,7 +93,7 @@ struct RowLoader {
   }
 
   // Copies `left` columns of the next slice.
-  __device__ void load(bf16* to, uint32_t left, bool vector, const Mask& mask) {
+  DEVICE void load(bf16* to, uint32_t left, bool vector, const Mask& mask) {
     const int count = int(left) - chunk() * CHUNK;
     bf16* place = to + Layout::place(row(), chunk());
 #pragma unroll
@@ -116,11 +119,11 @@ struct ColumnLoader {
   uint32_t first;    // row of the next slice
   uint32_t column;   // of the chunk
 
-  static __device__ int row() { return block::thread() / CHUNKS; }
-  static __device__ int chunk() { return block::thread() % CHUNKS; }
+  static DEVICE int row() { return block::thread() / CHUNKS; }
+  static DEVICE int chunk() { return block::thread() % CHUNKS; }
 
   // The tile's columns from `tile` on, of an operand that has those from `begin` to `end`, from row `k` on.
-  __device__ void open(const bf16* operand, uint32_t ld, uint32_t tile, uint32_t begin, uint32_t end, uint32_t k) {
+  DEVICE void open(const bf16* operand, uint32_t ld, uint32_t tile, uint32_t begin, uint32_t end, uint32_t k) {
     this->ld = ld;
     first = k + row();
     column = tile + chunk() * CHUNK;
@@ -129,7 +132,7 @@ struct ColumnLoader {
   }
 
   // Copies `left` rows of the next slice.
-  __device__ void load(bf16* to, uint32_t left, bool vector, const Mask& mask) {
+  DEVICE void load(bf16* to, uint32_t left, bool vector, const Mask& mask) {
     bf16* place = to + Layout::place(row(), chunk());
 #pragma unroll
     for (int i = 0; i < ROWS; ++i)
@@ -158,26 +161,26 @@ struct SegmentSource {
   A a;
   B b;
 
-  __device__ SegmentSource(const GemmParams& p, const GemmProblem& problem, uint32_t row, uint32_t column)
+  DEVICE SegmentSource(const GemmParams& p, const GemmProblem& problem, uint32_t row, uint32_t column)
       : p(p), problem(problem), mask_a(p, problem), mask_b(p, problem), row(row), column(column),
         segment(problem.first_segment), left(0) {}
 
   // Slices of a segment that matter to the tile.
-  __device__ uint32_t slices(uint32_t segment) const {
+  DEVICE uint32_t slices(uint32_t segment) const {
     const GemmSegment& it = p.segments[segment];
     const bool meets = it.begin < column + Tile::BLOCK_N && column < it.end;
     return meets ? (it.k + BLOCK_K - 1) / BLOCK_K : 0;
   }
 
   // Slices of the problem's first `segments` segments.
-  __device__ uint32_t slices_before(uint32_t segments) const {
+  DEVICE uint32_t slices_before(uint32_t segments) const {
     uint32_t sum = 0;
     for (uint32_t i = 0; i < segments; ++i) sum += slices(problem.first_segment + i);
     return sum;
   }
 
   // Opens the next segment that matters, leaving out its first `skipped` slices.
-  __device__ void open(uint32_t skipped) {
+  DEVICE void open(uint32_t skipped) {
     while (slices(segment) == 0) ++segment;
     const GemmSegment& it = p.segments[segment++];
     const uint32_t k = skipped * BLOCK_K;
@@ -188,12 +191,12 @@ struct SegmentSource {
   }
 
   // Leaves out the next `count` slices of all.
-  __device__ void skip(uint32_t count) {
+  DEVICE void skip(uint32_t count) {
     while (count >= slices(segment) && count > 0) count -= slices(segment++);
     if (count > 0) open(count);
   }
 
-  __device__ void load(bf16* stage) {
+  DEVICE void load(bf16* stage) {
     if (left == 0) open(0);
     a.load(stage, left, vectors & GEMM_VECTOR_A, mask_a);
     b.load(stage + Tile::A_ELEMENTS, left, vectors & GEMM_VECTOR_B, mask_b);

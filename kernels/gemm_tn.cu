@@ -9,7 +9,7 @@
 namespace gemm {
 
 template <class Tile, class Mask>
-__device__ void weight_gradient(const GemmParams& p, bf16* ring) {
+DEVICE void weight_gradient(const GemmParams& p, bf16* ring) {
   using Source = SourceTN<Tile, Mask>;
   product<Tile, Source>(p, ring, [&](const GemmProblem& problem, uint32_t row, uint32_t column, Octet dw) {
     store_sums(dw, p, problem, row, column);

@@ -15,7 +15,7 @@ struct TileCoordinates {
   uint32_t m, n;  // in tiles
 };
 
-__device__ inline TileCoordinates locate(const GemmParams& p, uint32_t block) {
+DEVICE TileCoordinates locate(const GemmParams& p, uint32_t block) {
   uint32_t problem = 0;
   while (problem + 1 < p.num_problems && block >= p.problems[problem + 1].first_tile) ++problem;
   const GemmProblem& shape = p.problems[problem];
