@@ -6,8 +6,10 @@
 //! the living definition of what the kernel computes and the oracle for every other device.
 
 pub mod contract;
+pub mod gemm;
 pub mod matrix;
 pub mod parallel;
+pub mod parameters;
 pub mod scalar;
 pub mod step_state;
 

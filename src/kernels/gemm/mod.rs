@@ -4,9 +4,10 @@
 //! problems, a problem a list of segments of its sum over k.
 
 mod choice;
+mod encode;
 mod launch;
 mod problem;
 
-pub use choice::{Demand, GemmConfig, Layout, Rejected, Tile, Variant, choose};
-pub use launch::{Group, scale_columns, scaled_bytes};
-pub use problem::{DeviceMatrix, Finish, Output, PerColumn, Problem, Segment};
+pub use choice::{Demand, Extent, GemmConfig, Layout, Rejected, Tile, Variant, choose};
+pub use launch::{Group, Mask, scale_columns};
+pub use problem::{DeviceMatrix, Finish, HEAD_DIM, Output, PerColumn, Places, Problem, Segment};

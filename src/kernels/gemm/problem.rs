@@ -184,11 +184,16 @@ pub enum Finish {
 pub const HEAD_DIM: usize = 64;
 
 impl Problem {
-    /// A plain product of one segment.
+    /// A product without any segment.
+    pub fn empty(m: usize, n: usize, output: Output) -> Self {
+        let (scaled, segments, output_scales) = (Vec::new(), Vec::new(), Vec::new());
+        Self { m, n, scaled, segments, factor: 1.0, output_scales, bias: None, adapter: 0, output }
+    }
+
+    /// A product of one segment.
     pub fn plain(m: usize, n: usize, a: DeviceMatrix, b: DeviceMatrix, output: Output) -> Self {
         let segments = vec![Segment { a, b, columns: 0..n, scale: 1.0 }];
-        let (scaled, output_scales) = (Vec::new(), Vec::new());
-        Self { m, n, scaled, segments, factor: 1.0, output_scales, bias: None, adapter: 0, output }
+        Self { segments, ..Self::empty(m, n, output) }
     }
 
     /// Length of the sum for a column that has the most.
