@@ -7,23 +7,29 @@
 #include "step_state.h"
 
 // What a launch holds at most.
-#define GEMM_PROBLEMS 8
-#define GEMM_SEGMENTS 32
-#define GEMM_PIECES 24
+enum GemmLimit {
+  GEMM_PROBLEMS = 8,
+  GEMM_SEGMENTS = 32,
+  GEMM_PIECES = 24,
+};
 
 // What becomes of a product before it is written.
-#define GEMM_STORE 0
-#define GEMM_GELU_TANH 1
-#define GEMM_GELU_ERF 2
-#define GEMM_QUICK_GELU 3
-#define GEMM_SILU 4
-#define GEMM_GATED_RESIDUAL 5
-#define GEMM_QK_NORM 6
+enum GemmEpilogue {
+  GEMM_STORE = 0,
+  GEMM_GELU_TANH = 1,
+  GEMM_GELU_ERF = 2,
+  GEMM_QUICK_GELU = 3,
+  GEMM_SILU = 4,
+  GEMM_GATED_RESIDUAL = 5,
+  GEMM_QK_NORM = 6,
+};
 
 // What can be read and written sixteen bytes at a time.
-#define GEMM_VECTOR_A 1
-#define GEMM_VECTOR_B 2
-#define GEMM_VECTOR_C 4
+enum GemmVectors {
+  GEMM_VECTOR_A = 1,
+  GEMM_VECTOR_B = 2,
+  GEMM_VECTOR_C = 4,
+};
 
 // What the columns (of a weight gradient, the rows) from `begin` to `end` have: a scale, or the gain of a norm.
 typedef struct GemmPiece {
@@ -47,7 +53,7 @@ typedef struct GemmSegment {
   uint32_t k;
   uint32_t begin;
   uint32_t end;
-  uint32_t vectors;              // GEMM_VECTOR_*
+  uint32_t vectors;              // GemmVectors
   float scale;                   // multiplies the product, where the problem counts it as scaled
   uint32_t reserved;
 } GemmSegment;
@@ -62,8 +68,8 @@ typedef struct GemmProblem {
   uint32_t segments;
   uint32_t scaled_segments;      // the first so many are multiplied by their scale
   uint32_t slices_a_split;       // slices of k that one of the launch's splits sums up
-  uint32_t epilogue;             // GEMM_STORE and following
-  uint32_t vectors;              // GEMM_VECTOR_*
+  uint32_t epilogue;             // GemmEpilogue
+  uint32_t vectors;              // GemmVectors
   uint32_t ldc;
   float factor;                  // multiplies the whole product
   uint32_t accumulate;           // whether it is added to what is there

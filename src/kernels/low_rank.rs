@@ -392,7 +392,7 @@ impl Contract for LowRankDownGradient {
 
     fn exact(&self) -> Vec<TensorId> {
         let masks = self.dropout.iter().map(|dropout| dropout.state);
-        masks.chain(self.da.iter().map(|da| da.to)).collect()
+        masks.chain(self.da.iter().flat_map(Update::tensors)).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -455,7 +455,7 @@ impl Contract for LowRankUpGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        self.db.iter().map(|db| db.to).collect()
+        self.db.iter().flat_map(Update::tensors).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

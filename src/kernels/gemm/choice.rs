@@ -256,3 +256,97 @@ fn cycles(demand: &Demand, tile: Tile, splits: usize, architecture: &Architectur
     let bytes = (elements * splits * 2 * size_of::<f32>()) as f64;
     product + SECOND_LAUNCH + bytes / (BYTES_A_CYCLE * processors as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const H100: Architecture = Architecture { compute: 90, multiprocessors: 132, shared_memory: 227 << 10 };
+    const A100: Architecture = Architecture { compute: 80, multiprocessors: 108, shared_memory: 163 << 10 };
+    const RTX_4090: Architecture =
+        Architecture { compute: 89, multiprocessors: 128, shared_memory: 99 << 10 };
+
+    /// The sources of all kernels of matrix products.
+    const SOURCES: [&str; 4] = [
+        include_str!("../../../kernels/gemm_nt.cu"),
+        include_str!("../../../kernels/gemm_nn.cu"),
+        include_str!("../../../kernels/gemm_tn.cu"),
+        include_str!("../../../kernels/gemm_column_dot.cu"),
+    ];
+
+    fn product(layout: Layout, m: usize, n: usize, k: usize) -> Demand {
+        let splits = layout == Layout::Tn;
+        Demand { layout, variant: Variant::Plain, problems: vec![Extent { m, n, k }], splits }
+    }
+
+    fn chosen(demand: &Demand, architecture: &Architecture) -> GemmConfig {
+        choose(demand, architecture).0.unwrap()
+    }
+
+    #[test]
+    fn every_configuration_has_a_kernel_with_its_tile() {
+        for layout in [Layout::Nt, Layout::Nn, Layout::Tn] {
+            for variant in [Variant::Plain, Variant::Dropout, Variant::ColumnDot] {
+                for tile in TILES {
+                    let Some(symbol) = symbol(layout, variant, tile) else { continue };
+                    let definition = format!("KERNEL({symbol}, GemmParams, {}) {{", tile.threads());
+                    let source = SOURCES.iter().find(|source| source.contains(&definition));
+                    let source = source.unwrap_or_else(|| panic!("no source has `{definition}`"));
+                    let body = source.split(&definition).nth(1).unwrap();
+                    let (rows, columns, stages) = (tile.rows(), tile.columns(), tile.stages());
+                    let body = body.split('}').next().unwrap();
+                    assert!(body.contains(&format!("Tile<{rows}, {columns}, ")), "{symbol}: {body}");
+                    assert!(body.contains(&format!(", {stages}>")), "{symbol}: {body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_demand_is_met_on_every_card_with_enough_shared_memory() {
+        for architecture in [H100, A100, RTX_4090] {
+            for layout in [Layout::Nt, Layout::Nn, Layout::Tn] {
+                for size in [1, 63, 64, 65, 129, 5000] {
+                    let demand = product(layout, size, 5001 - size, size);
+                    let config = chosen(&demand, &architecture);
+                    assert!(config.tile.shared_bytes() <= architecture.shared_memory);
+                    assert_eq!(symbol(layout, Variant::Plain, config.tile), Some(config.symbol));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_get_large_tiles_and_small_ones_small_tiles() {
+        let qkv = product(Layout::Nt, 4096, 7296, 2432 + 64);
+        assert_eq!(chosen(&qkv, &H100).tile, Tile::M128N256);
+        let modulation = product(Layout::Nt, 4, 2432, 2432);
+        assert_eq!(chosen(&modulation, &H100).tile, Tile::M64N64);
+    }
+
+    #[test]
+    fn sums_over_many_rows_are_split_where_few_tiles_would_leave_processors_idle() {
+        let da = product(Layout::Tn, 64, 2432, 4429);
+        let config = chosen(&da, &H100);
+        let (down, across) = config.tile.grid(64, 2432);
+        assert!(config.splits > 1, "{config:?}");
+        assert!(down * across * config.splits >= 132, "{config:?}");
+        let whole = Demand { splits: false, ..da };
+        assert_eq!(chosen(&whole, &H100).splits, 1);
+    }
+
+    #[test]
+    fn each_rejected_candidate_says_why() {
+        let little = Architecture { shared_memory: 48 << 10, ..H100 };
+        let (config, rejected) = choose(&product(Layout::Nt, 4096, 4096, 4096), &little);
+        assert_eq!(config.map(|config| config.tile), Some(Tile::M64N64));
+        assert_eq!(rejected.len(), 2);
+        assert!(rejected.iter().all(|r| r.reason.contains("bytes of shared memory")), "{rejected:?}");
+        let (config, rejected) = choose(&product(Layout::Tn, 2432, 2432, 4096), &H100);
+        assert_eq!(config.map(|config| config.tile), Some(Tile::M128N128));
+        assert!(rejected.iter().any(|r| r.reason == "there is no such kernel"), "{rejected:?}");
+        assert!(rejected.iter().any(|r| r.reason.starts_with("about ")), "{rejected:?}");
+        let none = Architecture { shared_memory: 16 << 10, ..H100 };
+        assert_eq!(choose(&product(Layout::Nt, 1, 1, 1), &none).0, None);
+    }
+}

@@ -162,7 +162,7 @@ impl Contract for LinearWeightGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        vec![self.dw.to]
+        self.dw.tensors().collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -217,7 +217,7 @@ impl Contract for OutputScaleGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        vec![self.dscale.to]
+        self.dscale.tensors().collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
