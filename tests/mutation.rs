@@ -101,6 +101,8 @@ __device__ void f(int n) {
                       32 * (n + 1));
   my_block::sync();
   if (warp::any(n)) warp::sync();
+  ring.wait_full();
+  ring.next();
 }
 ";
 
@@ -114,11 +116,12 @@ fn calls_that_synchronise_are_found() {
         (5, "block::sync"),
         (7, "named_barrier::sync"),
         (10, "warp::sync"),
+        (11, "ring.wait_full"),
     ];
     assert_eq!(places, expected);
     assert_eq!(found[0].context[0], "// block::sync() is not called here; é.");
     assert_eq!(found[0].context[1], "cp_async::commit();");
-    assert_eq!(found[4].context[2], "}");
+    assert_eq!(found[5].context[2], "ring.next();");
 }
 
 #[test]

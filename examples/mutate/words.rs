@@ -3,15 +3,19 @@
 use std::ops::Range;
 
 /// The words of `kernels/device` that synchronise: a namespace, and its words; every one where none is named.
-const WORDS: [(&str, &[&str]); 7] = [
+const WORDS: [(&str, &[&str]); 8] = [
     ("block", &["sync"]),
     ("warp", &["sync"]),
     ("named_barrier", &[]),
     ("cp_async", &["commit", "wait", "wait_all"]),
     ("mbarrier", &[]),
     ("fence", &[]),
+    ("tma", &["commit", "wait", "wait_read"]),
     ("wgmma", &["fence", "commit", "wait"]),
 ];
+
+/// The methods of `Ring` that synchronise.
+const METHODS: [&str; 4] = ["wait_free", "wait_full", "release", "expect"];
 
 /// One call that synchronises.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +43,18 @@ impl Call {
 /// The calls that synchronise, in order.
 pub fn calls(source: &str) -> Vec<Call> {
     let code = without_comments(source);
-    let starts = code.match_indices("::").filter_map(|(colons, _)| {
-        let start = code[..colons].rfind(|c| !is_name(c)).map_or(0, |before| before + 1);
-        let end = colons + 2 + code[colons + 2..].find(|c| !is_name(c))?;
-        let known = synchronises(&code[start..colons], &code[colons + 2..end]);
+    let mut separators: Vec<(usize, &str)> =
+        code.match_indices("::").chain(code.match_indices(".")).collect();
+    separators.sort_unstable();
+    let names = separators.into_iter().filter_map(|(at, separator)| {
+        let (before, after) = (&code[..at], at + separator.len());
+        let start = before.rfind(|c| !is_name(c)).map_or(0, |other| other + 1);
+        let end = after + code[after..].find(|c| !is_name(c))?;
+        let (owner, word) = (&before[start..], &code[after..end]);
+        let known = if separator == "." { METHODS.contains(&word) } else { synchronises(owner, word) };
         known.then_some((start, end))
     });
-    starts.filter_map(|(start, end)| call(source, &code, start, end)).collect()
+    names.filter_map(|(start, end)| call(source, &code, start, end)).collect()
 }
 
 fn is_name(c: char) -> bool {
