@@ -1,0 +1,107 @@
+// Softmax over rows that arrive a tile at a time (Milakov and Gimelshein, arXiv 1805.02867).
+//
+// Scores are results of matrix products, held in fragments: a thread has rows lane / 4 and lane / 4 + 8 of every
+// sixteen, and the four threads of a row have its columns between them. With the largest score so far m and the sum so
+// far l of a row, a new tile with largest score m' > m shrinks l, and whatever was weighted by the probabilities, by
+// 2^(m - m'). Powers are of two: `scale` is the score's factor times log2(e). Each thread sums its own columns; the
+// four sums meet once, at the end.
+#pragma once
+#include "device/device.cuh"
+
+namespace softmax {
+
+constexpr float LOG2_E = 1.44269504089f;
+constexpr float LN_2 = 0.69314718056f;
+
+template <int M_TILES>
+struct Running {
+  float largest[M_TILES][2];   // the same in the four threads of a row
+  float sum[M_TILES][2];       // of this thread's columns
+};
+
+template <int M_TILES>
+__device__ void start(Running<M_TILES>& running) {
+#pragma unroll
+  for (int m = 0; m < M_TILES; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      running.largest[m][half] = -INFINITY;
+      running.sum[m][half] = 0;
+    }
+  }
+}
+
+__device__ inline float largest_of_row(float x) {
+  x = fmaxf(x, warp::shuffle_xor(x, 1));
+  return fmaxf(x, warp::shuffle_xor(x, 2));
+}
+
+__device__ inline float sum_of_row(float x) {
+  x += warp::shuffle_xor(x, 1);
+  return x + warp::shuffle_xor(x, 2);
+}
+
+// Turns a tile of scores into 2^(scale * (score - largest)); `shrink` is what anything weighted so far is to be
+// multiplied by. A row in which everything is masked so far stays at zero.
+template <int M_TILES, int N_TILES>
+__device__ void update(Running<M_TILES>& running, float (&shrink)[M_TILES][2], float (&scores)[M_TILES][N_TILES][4],
+                       float scale) {
+#pragma unroll
+  for (int m = 0; m < M_TILES; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float largest = running.largest[m][half];
+#pragma unroll
+      for (int n = 0; n < N_TILES; ++n) {
+        largest = fmaxf(largest, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+      }
+      largest = largest_of_row(largest);
+      const float offset = largest == -INFINITY ? 0.0f : largest * scale;
+      shrink[m][half] = fast::exp2(running.largest[m][half] * scale - offset);
+      running.largest[m][half] = largest;
+      float sum = running.sum[m][half] * shrink[m][half];
+#pragma unroll
+      for (int n = 0; n < N_TILES; ++n) {
+#pragma unroll
+        for (int column = 2 * half; column < 2 * half + 2; ++column) {
+          scores[m][n][column] = fast::exp2(scores[m][n][column] * scale - offset);
+          sum += scores[m][n][column];
+        }
+      }
+      running.sum[m][half] = sum;
+    }
+  }
+}
+
+// Multiplies each row by its factor.
+template <int M_TILES, int N_TILES>
+__device__ void scale_rows(float (&rows)[M_TILES][N_TILES][4], const float (&factors)[M_TILES][2]) {
+#pragma unroll
+  for (int m = 0; m < M_TILES; ++m) {
+#pragma unroll
+    for (int n = 0; n < N_TILES; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        rows[m][n][i] *= factors[m][i / 2];
+      }
+    }
+  }
+}
+
+// Ends the softmax: `inverse` is what the weighted values are to be multiplied by, `lse` the rows' log-sum-exp in the
+// scores' unit. A row in which everything is masked has neither: both are NaN or lead to it.
+template <int M_TILES>
+__device__ void finish(float (&inverse)[M_TILES][2], float (&lse)[M_TILES][2], const Running<M_TILES>& running,
+                       float scale) {
+#pragma unroll
+  for (int m = 0; m < M_TILES; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float sum = sum_of_row(running.sum[m][half]);
+      inverse[m][half] = 1.0f / sum;
+      lse[m][half] = running.largest[m][half] * scale * LN_2 + logf(sum) + 0.0f * inverse[m][half];
+    }
+  }
+}
+
+}  // namespace softmax
