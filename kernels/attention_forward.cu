@@ -21,8 +21,6 @@ constexpr int WARPS = 4;
 constexpr int THREADS = WARPS * 32;
 constexpr int BLOCK_KV = 64;
 
-enum class Masked { NO, YES };
-
 template <int HEAD_DIM, int M_TILES, Masked MASKED>
 __device__ void forward(const AttentionParams& p) {
   constexpr int BLOCK_Q = WARPS * 16 * M_TILES;

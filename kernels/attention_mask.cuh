@@ -10,6 +10,9 @@
 
 namespace attention {
 
+// Whether a kernel can mask at all.
+enum class Masked { NO, YES };
+
 // Where a thread's scores lie: rows `row` + 16 m + 8 half, columns `column` + 8 n and one more.
 struct ScorePlace {
   int row;

@@ -1,0 +1,58 @@
+// What the backward kernels need to know of every query: lse * log2(e), so that P = 2^(scale log2(e) S - that), and
+// delta = rowsum(dO O), so that dS = P (dP - delta).
+//
+// The statistics of a stream are padded to whole tiles. A query that is not there has lse = infinity: its P is zero,
+// and it adds nothing to dK and dV.
+#include "attention.h"
+#include "attention_walk.cuh"
+#include "device/device.cuh"
+#include "softmax.cuh"
+
+namespace attention {
+
+constexpr int STATISTICS_THREADS = 256;
+constexpr int LANES = 8;   // threads that share a query of a head
+
+// The product of the dim first elements of two rows; the same in all LANES threads.
+__device__ inline float dot(const bf16* a, const bf16* b, int dim) {
+  float sum = 0;
+  for (int at = block::thread() % LANES * PIECE; at < dim; at += LANES * PIECE) {
+    const auto x = *reinterpret_cast<const Vector<bf16, PIECE>*>(a + at);
+    const auto y = *reinterpret_cast<const Vector<bf16, PIECE>*>(b + at);
+#pragma unroll
+    for (int i = 0; i < PIECE; ++i) {
+      sum += to_float(x[i]) * to_float(y[i]);
+    }
+  }
+#pragma unroll
+  for (int distance = 1; distance < LANES; distance *= 2) {
+    sum += warp::shuffle_xor(sum, distance);
+  }
+  return sum;
+}
+
+__device__ inline void make_statistics(const AttentionGradientParams& p) {
+  const int64_t group = int64_t(grid::block_x()) * (STATISTICS_THREADS / LANES) + block::thread() / LANES;
+  const int at = int(group / p.heads);
+  const Head head = {int(group % p.heads), grid::block_y(), p.heads, p.head_dim};
+  const int index = p.streams[1].asks && at >= int(p.streams[1].first_statistic) ? 1 : 0;
+  const AttentionStream& stream = p.streams[index];
+  const int token = at - int(stream.first_statistic);
+  const bool in_range = at < int(p.statistics_count);
+  const bool there = in_range && token < int(stream.tokens);
+
+  const bf16* out = out_window<const bf16>(stream.out, stream, head, there ? token : 0).first;
+  const bf16* dout = out_window<const bf16>(p.gradients[index].dout, stream, head, there ? token : 0).first;
+  const float delta = dot(out, dout, there ? head.dim : 0);
+  if (in_range && block::thread() % LANES == 0) {
+    const float* lse = p.lse + head.index() * p.queries + stream.first_query;
+    const Vector<float, 2> statistic = {there ? lse[token] * softmax::LOG2_E : INFINITY, delta};
+    *reinterpret_cast<Vector<float, 2>*>(p.statistics + 2 * (head.index() * p.statistics_count + at)) = statistic;
+  }
+}
+
+}  // namespace attention
+
+KERNEL(attention_statistics, AttentionGradientParams, attention::STATISTICS_THREADS) {
+  attention::make_statistics(p);
+}
