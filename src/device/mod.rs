@@ -109,6 +109,11 @@ fn parse_size(text: &str) -> Result<u64> {
         .ok_or_else(|| Error::usage(format!("`{text}` is not a memory size")).hint("write it like 24GiB"))
 }
 
+/// Which CUDA kernels this program carries, in words.
+pub fn kernels_on_board() -> String {
+    "this build has no CUDA kernels".to_owned()
+}
+
 /// Resolves a choice to the device that will run, and says why.
 pub fn choose(choice: Choice) -> Result<(Device, String)> {
     match choice {
@@ -118,6 +123,9 @@ pub fn choose(choice: Choice) -> Result<(Device, String)> {
             Err(Error::new(ErrorKind::Device, "--device cuda", "this build has no CUDA kernels")
                 .hint("use --device cpu"))
         }
+        #[cfg(emulator)]
+        Choice::Emulator => Ok((Device::Cuda(cuda::emulated::Emulated::open()), "emulated card".into())),
+        #[cfg(not(emulator))]
         Choice::Emulator => {
             Err(Error::new(ErrorKind::Device, "--device emulator", "this build has no emulator")
                 .hint("use --device cpu"))
