@@ -1,6 +1,6 @@
 // Parameters of the attention kernels.
 #pragma once
-#include "device/pointer.h"
+#include "device/parameters.h"
 
 // One stream of tokens; an absent second stream has no tokens.
 typedef struct AttentionStream {

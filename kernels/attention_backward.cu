@@ -21,19 +21,19 @@ constexpr int WARPS = 4;
 constexpr int THREADS = WARPS * 32;
 
 // Q and dO of a stream from token `first` on.
-__device__ inline Walk walk_queries(const AttentionGradientParams& p, int index, const Head& head, int first = 0) {
+DEVICE Walk walk_queries(const AttentionGradientParams& p, int index, const Head& head, int first = 0) {
   const AttentionStream& stream = p.streams[index];
   return {window<const bf16>(stream.qkv, stream, head, first, stream.columns, stream.q),
           out_window<const bf16>(p.gradients[index].dout, stream, head, first), int(stream.tokens) - first};
 }
 
 // Statistics of a stream's queries.
-__device__ inline const float* statistics_of(const AttentionGradientParams& p, int index, const Head& head) {
+DEVICE const float* statistics_of(const AttentionGradientParams& p, int index, const Head& head) {
   return p.statistics + 2 * (head.index() * p.statistics_count + p.streams[index].first_statistic);
 }
 
 // Where the gradient of some tokens goes.
-__device__ inline Matrix<bf16> gradient_window(const AttentionGradientParams& p, const Rows& rows, const Head& head,
+DEVICE Matrix<bf16> gradient_window(const AttentionGradientParams& p, const Rows& rows, const Head& head,
                                                uint32_t column) {
   const AttentionStream& stream = p.streams[rows.stream];
   return window<bf16>(p.gradients[rows.stream].dqkv, stream, head, rows.first, stream.columns, column);
@@ -41,10 +41,10 @@ __device__ inline Matrix<bf16> gradient_window(const AttentionGradientParams& p,
 
 // 2^(scale * score - lse) for scores whose columns are queries with these statistics.
 template <int M_TILES, int N_TILES>
-__device__ void probabilities_by_column(float (&scores)[M_TILES][N_TILES][4], const float* statistics, float scale) {
+DEVICE void probabilities_by_column(float (&scores)[M_TILES][N_TILES][4], const float* statistics, float scale) {
 #pragma unroll
   for (int n = 0; n < N_TILES; ++n) {
-    const auto two = *reinterpret_cast<const Vector<float, 4>*>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
+    const auto two = load<4>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
 #pragma unroll
     for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
@@ -57,11 +57,11 @@ __device__ void probabilities_by_column(float (&scores)[M_TILES][N_TILES][4], co
 
 // dS = P (dP - delta) over dP, columns as above.
 template <int M_TILES, int N_TILES>
-__device__ void score_gradient_by_column(float (&dp)[M_TILES][N_TILES][4], const float (&p)[M_TILES][N_TILES][4],
+DEVICE void score_gradient_by_column(float (&dp)[M_TILES][N_TILES][4], const float (&p)[M_TILES][N_TILES][4],
                                          const float* statistics) {
 #pragma unroll
   for (int n = 0; n < N_TILES; ++n) {
-    const auto two = *reinterpret_cast<const Vector<float, 4>*>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
+    const auto two = load<4>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
 #pragma unroll
     for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
@@ -74,7 +74,7 @@ __device__ void score_gradient_by_column(float (&dp)[M_TILES][N_TILES][4], const
 
 // Starts to copy the statistics of a tile of queries.
 template <int QUERIES>
-__device__ void load_statistics_tile(float* tile, const float* statistics) {
+DEVICE void load_statistics_tile(float* tile, const float* statistics) {
   constexpr int FLOATS = 4;   // in sixteen bytes
   if (block::thread() < 2 * QUERIES / FLOATS) {
     cp_async::copy_16(tile + block::thread() * FLOATS, statistics + block::thread() * FLOATS, true);
@@ -83,14 +83,14 @@ __device__ void load_statistics_tile(float* tile, const float* statistics) {
 
 // The statistics of a thread's rows, of which there are `rows`; the others get P = 0.
 template <int M_TILES>
-__device__ void load_statistics(float (&lse)[M_TILES][2], float (&delta)[M_TILES][2], const float* statistics, int row,
+DEVICE void load_statistics(float (&lse)[M_TILES][2], float (&delta)[M_TILES][2], const float* statistics, int row,
                                 int rows) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int at = row + m * 16 + half * 8 + warp::lane() / 4;
-      lse[m][half] = at < rows ? statistics[2 * at] : INFINITY;
+      lse[m][half] = at < rows ? statistics[2 * at] : math::INFINITE;
       delta[m][half] = at < rows ? statistics[2 * at + 1] : 0.0f;
     }
   }
@@ -98,7 +98,7 @@ __device__ void load_statistics(float (&lse)[M_TILES][2], float (&delta)[M_TILES
 
 // dS = P (dP - delta) over dP, for P = 2^(scale * score - lse) and rows that are queries.
 template <int M_TILES, int N_TILES>
-__device__ void score_gradient_by_row(float (&dp)[M_TILES][N_TILES][4], const float (&scores)[M_TILES][N_TILES][4],
+DEVICE void score_gradient_by_row(float (&dp)[M_TILES][N_TILES][4], const float (&scores)[M_TILES][N_TILES][4],
                                       const float (&lse)[M_TILES][2], const float (&delta)[M_TILES][2], float scale) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
@@ -114,7 +114,7 @@ __device__ void score_gradient_by_row(float (&dp)[M_TILES][N_TILES][4], const fl
 }
 
 template <int M_TILES>
-__device__ void fill(float (&factors)[M_TILES][2], float value) {
+DEVICE void fill(float (&factors)[M_TILES][2], float value) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
     factors[m][0] = factors[m][1] = value;
@@ -123,7 +123,7 @@ __device__ void fill(float (&factors)[M_TILES][2], float value) {
 
 // dK and dV of 64 * M_TILES keys.
 template <int HEAD_DIM, int M_TILES, int QUERIES>
-__device__ void backward_keys(const AttentionGradientParams& p) {
+DEVICE void backward_keys(const AttentionGradientParams& p) {
   constexpr int BLOCK_KV = WARPS * 16 * M_TILES;
   constexpr int TILE = QUERIES * HEAD_DIM;
   DYNAMIC_SHARED(shared);
@@ -133,7 +133,7 @@ __device__ void backward_keys(const AttentionGradientParams& p) {
   bf16* dout_tiles = q_tiles + 2 * TILE;
   float* statistics_tiles = reinterpret_cast<float*>(dout_tiles + 2 * TILE);
 
-  const Head head = {grid::block_y(), grid::block_z(), p.heads, p.head_dim};
+  const Head head = this_head(p.heads, p.head_dim);
   const Rows keys = key_rows<BLOCK_KV>(p.streams, grid::block_x());
   const AttentionStream& stream = p.streams[keys.stream];
   load_pair<BLOCK_KV, HEAD_DIM, THREADS>(k_tile, v_tile, walk_keys(stream, head, keys.first), head);
@@ -183,7 +183,7 @@ __device__ void backward_keys(const AttentionGradientParams& p) {
 
 // dQ of 64 * M_TILES queries.
 template <int HEAD_DIM, int M_TILES, int KEYS>
-__device__ void backward_queries(const AttentionGradientParams& p) {
+DEVICE void backward_queries(const AttentionGradientParams& p) {
   constexpr int BLOCK_Q = WARPS * 16 * M_TILES;
   constexpr int TILE = KEYS * HEAD_DIM;
   DYNAMIC_SHARED(shared);
@@ -192,7 +192,7 @@ __device__ void backward_queries(const AttentionGradientParams& p) {
   bf16* k_tiles = dout_tile + BLOCK_Q * HEAD_DIM;
   bf16* v_tiles = k_tiles + 2 * TILE;
 
-  const Head head = {grid::block_y(), grid::block_z(), p.heads, p.head_dim};
+  const Head head = this_head(p.heads, p.head_dim);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   load_pair<BLOCK_Q, HEAD_DIM, THREADS>(q_tile, dout_tile, walk_queries(p, queries.stream, head, queries.first), head);
   Walk walk = walk_keys(p.streams[0], head);

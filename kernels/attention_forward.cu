@@ -22,7 +22,7 @@ constexpr int THREADS = WARPS * 32;
 constexpr int BLOCK_KV = 64;
 
 template <int HEAD_DIM, int M_TILES, Masked MASKED>
-__device__ void forward(const AttentionParams& p) {
+DEVICE void forward(const AttentionParams& p) {
   constexpr int BLOCK_Q = WARPS * 16 * M_TILES;
   constexpr int TILE = BLOCK_KV * HEAD_DIM;
   constexpr int STEPS = HEAD_DIM / 16;
@@ -32,7 +32,7 @@ __device__ void forward(const AttentionParams& p) {
   bf16* v_tiles = k_tiles + 2 * TILE;
   float* biases = reinterpret_cast<float*>(v_tiles + 2 * TILE);
 
-  const Head head = {grid::block_y(), grid::block_z(), p.heads, p.head_dim};
+  const Head head = this_head(p.heads, p.head_dim);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   const AttentionStream& asking = p.streams[queries.stream];
   const int row = warp::index() * 16 * M_TILES;

@@ -23,7 +23,7 @@ constexpr int HALF_HEAD = CHUNKS * HALF;
 
 // Starts to copy a part of a tile of keys: `part` counts the chunks of K and then those of V.
 template <int BLOCK_KV>
-__device__ void load_part(bf16* tile, const Walk& walk, const Head& head, int part) {
+DEVICE void load_part(bf16* tile, const Walk& walk, const Head& head, int part) {
   const int dim = head.dim;
   const auto from_column = [](Matrix<const bf16> matrix, int column) {
     return Matrix<const bf16>{matrix.first + column, matrix.stride};
@@ -41,14 +41,14 @@ __device__ void load_part(bf16* tile, const Walk& walk, const Head& head, int pa
 }
 
 template <Masked MASKED, int BLOCK_KV>
-__device__ void forward(const AttentionParams& p) {
+DEVICE void forward(const AttentionParams& p) {
   constexpr int Q_TILE = BLOCK_Q * CHUNK, TILE = BLOCK_KV * CHUNK;
   DYNAMIC_SHARED(shared);
   bf16* q_tiles = reinterpret_cast<bf16*>(shared);
   bf16* ring = q_tiles + CHUNKS * Q_TILE;
   float* biases = reinterpret_cast<float*>(ring + 2 * TILE);
 
-  const Head head = {grid::block_y(), grid::block_z(), p.heads, p.head_dim};
+  const Head head = this_head(p.heads, p.head_dim);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   const AttentionStream& asking = p.streams[queries.stream];
   const int row = warp::index() % 4 * 16, half = warp::index() / 4;

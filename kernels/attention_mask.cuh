@@ -20,13 +20,13 @@ struct ScorePlace {
 };
 
 // The place of a warp's scores, whose first row and column are `row` and `column`.
-__device__ inline ScorePlace score_place(int row, int column) {
+DEVICE ScorePlace score_place(int row, int column) {
   return {row + warp::lane() / 4, column + warp::lane() % 4 * 2};
 }
 
 // Calls change(score, row, column) for every score.
 template <int M_TILES, int N_TILES, typename Change>
-__device__ void for_each_score(float (&scores)[M_TILES][N_TILES][4], ScorePlace place, Change change) {
+DEVICE void for_each_score(float (&scores)[M_TILES][N_TILES][4], ScorePlace place, Change change) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
@@ -41,9 +41,9 @@ __device__ void for_each_score(float (&scores)[M_TILES][N_TILES][4], ScorePlace 
 
 // Hides the columns of a tile from `columns` on.
 template <int M_TILES, int N_TILES>
-__device__ void hide_absent(float (&scores)[M_TILES][N_TILES][4], int columns) {
+DEVICE void hide_absent(float (&scores)[M_TILES][N_TILES][4], int columns) {
   for_each_score(scores, score_place(0, 0), [=](float& score, int, int column) {
-    score = column < columns ? score : -INFINITY;
+    score = column < columns ? score : -math::INFINITE;
   });
 }
 
@@ -53,7 +53,7 @@ constexpr int BIASES = 2 * ATTENTION_DISTANCES;
 // Writes the bias of a head, if the mask has one, for key - query from -ATTENTION_DISTANCES on; the block's threads
 // share the work.
 template <int THREADS>
-__device__ void load_biases(float* biases, const AttentionParams& p, const Head& head) {
+DEVICE void load_biases(float* biases, const AttentionParams& p, const Head& head) {
   if (p.mask != ATTENTION_MASK_RELATIVE_BIAS) {
     return;
   }
@@ -61,29 +61,29 @@ __device__ void load_biases(float* biases, const AttentionParams& p, const Head&
     const int relative = i - ATTENTION_DISTANCES;
     const int bucket =
         relative > 0 ? p.bucket_ahead[relative] : p.bucket_behind[min(-relative, ATTENTION_DISTANCES - 1)];
-    biases[i] = to_float(p.bias_table[bucket * head.heads + head.head]);
+    biases[i] = float(p.bias_table[bucket * head.heads + head.head]);
   }
 }
 
 // What masked scores are to be multiplied by in the exponent of two: biased ones are scaled already.
-__device__ inline float masked_scale(const AttentionParams& p) {
+DEVICE float masked_scale(const AttentionParams& p) {
   return p.mask == ATTENTION_MASK_RELATIVE_BIAS ? softmax::LOG2_E : p.scale * softmax::LOG2_E;
 }
 
 // Tiles of keys that some of the queries see.
 template <int ROWS>
-__device__ int visible_key_tiles(const AttentionParams& p, const Rows& queries) {
+DEVICE int visible_key_tiles(const AttentionParams& p, const Rows& queries) {
   const int last = queries.first + queries.count;
   return p.mask == ATTENTION_MASK_CAUSAL ? (last + ROWS - 1) / ROWS : all_key_tiles<ROWS>(p.streams);
 }
 
 // Applies the mask of a stream to scores of queries and keys of sample `sample`.
 template <int M_TILES, int N_TILES>
-__device__ void apply_mask(float (&scores)[M_TILES][N_TILES][4], const AttentionParams& p, const float* biases,
+DEVICE void apply_mask(float (&scores)[M_TILES][N_TILES][4], const AttentionParams& p, const float* biases,
                            ScorePlace place, int sample) {
   if (p.mask == ATTENTION_MASK_CAUSAL) {
     for_each_score(scores, place, [](float& score, int query, int key) {
-      score = key <= query ? score : -INFINITY;
+      score = key <= query ? score : -math::INFINITE;
     });
   }
   if (p.mask == ATTENTION_MASK_RELATIVE_BIAS) {
@@ -96,7 +96,7 @@ __device__ void apply_mask(float (&scores)[M_TILES][N_TILES][4], const Attention
       const int keys = p.streams[0].tokens;
       const int32_t* ids = p.ids + int64_t(sample) * keys;
       for_each_score(scores, place, [=](float& score, int, int key) {
-        score = key < keys && ids[key] != 0 ? score : -INFINITY;
+        score = key < keys && ids[key] != 0 ? score : -math::INFINITE;
       });
     }
   }

@@ -14,27 +14,23 @@ constexpr int STATISTICS_THREADS = 256;
 constexpr int LANES = 8;   // threads that share a query of a head
 
 // The product of the dim first elements of two rows; the same in all LANES threads.
-__device__ inline float dot(const bf16* a, const bf16* b, int dim) {
+DEVICE float dot(const bf16* a, const bf16* b, int dim) {
   float sum = 0;
   for (int at = block::thread() % LANES * PIECE; at < dim; at += LANES * PIECE) {
-    const auto x = *reinterpret_cast<const Vector<bf16, PIECE>*>(a + at);
-    const auto y = *reinterpret_cast<const Vector<bf16, PIECE>*>(b + at);
+    const auto x = load<PIECE>(a + at);
+    const auto y = load<PIECE>(b + at);
 #pragma unroll
     for (int i = 0; i < PIECE; ++i) {
-      sum += to_float(x[i]) * to_float(y[i]);
+      sum += float(x[i]) * float(y[i]);
     }
   }
-#pragma unroll
-  for (int distance = 1; distance < LANES; distance *= 2) {
-    sum += warp::shuffle_xor(sum, distance);
-  }
-  return sum;
+  return warp::sum<LANES>(sum);
 }
 
-__device__ inline void make_statistics(const AttentionGradientParams& p) {
+DEVICE void make_statistics(const AttentionGradientParams& p) {
   const int64_t group = int64_t(grid::block_x()) * (STATISTICS_THREADS / LANES) + block::thread() / LANES;
   const int at = int(group / p.heads);
-  const Head head = {int(group % p.heads), grid::block_y(), p.heads, p.head_dim};
+  const Head head = {int(group % p.heads), int(grid::block_y()), p.heads, p.head_dim};
   const int index = p.streams[1].asks && at >= int(p.streams[1].first_statistic) ? 1 : 0;
   const AttentionStream& stream = p.streams[index];
   const int token = at - int(stream.first_statistic);
@@ -46,8 +42,8 @@ __device__ inline void make_statistics(const AttentionGradientParams& p) {
   const float delta = dot(out, dout, there ? head.dim : 0);
   if (in_range && block::thread() % LANES == 0) {
     const float* lse = p.lse + head.index() * p.queries + stream.first_query;
-    const Vector<float, 2> statistic = {there ? lse[token] * softmax::LOG2_E : INFINITY, delta};
-    *reinterpret_cast<Vector<float, 2>*>(p.statistics + 2 * (head.index() * p.statistics_count + at)) = statistic;
+    const Vector<float, 2> statistic = {there ? lse[token] * softmax::LOG2_E : math::INFINITE, delta};
+    store(p.statistics + 2 * (head.index() * p.statistics_count + at), statistic);
   }
 }
 

@@ -19,13 +19,13 @@ struct Matrix {
 
 // The place of a piece in a tile.
 template <int COLUMNS>
-__device__ bf16* piece_at(bf16* tile, int row, int piece) {
+DEVICE bf16* piece_at(bf16* tile, int row, int piece) {
   return tile + row * COLUMNS + (piece ^ (row & 7)) * PIECE;
 }
 
 // Starts to copy `rows` rows of `columns` columns into a tile of ROWS x COLUMNS.
 template <int ROWS, int COLUMNS, int THREADS>
-__device__ void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int columns) {
+DEVICE void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int columns) {
   constexpr int PIECES = COLUMNS / PIECE;
   constexpr int STEP = THREADS / PIECES;   // rows that the threads copy at a time
   static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "a thread's pieces lie at the same place of their rows");
@@ -43,13 +43,13 @@ __device__ void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int col
 // The elements from the start of eight aligned rows or more to this thread's piece of a matrix or four, for ldmatrix.
 // Steps to other pieces are exclusive ors: bits of the swizzle never carry.
 template <int COLUMNS>
-__device__ int lane_offset(int row, int piece) {
+DEVICE int lane_offset(int row, int piece) {
   return row * COLUMNS + (piece ^ (row & 7)) * PIECE;
 }
 
 // The sixteen rows from `row` on, sixteen columns of step `step`, as first operand of a product.
 template <int COLUMNS>
-__device__ void load_a(uint32_t (&a)[4], const bf16* tile, int row, int step) {
+DEVICE void load_a(uint32_t (&a)[4], const bf16* tile, int row, int step) {
   const int lane = warp::lane();
   const int offset = lane_offset<COLUMNS>(lane % 16, lane / 16);
   ldmatrix_x4(a, tile + row * COLUMNS + (offset ^ step * 2 * PIECE));
@@ -57,7 +57,7 @@ __device__ void load_a(uint32_t (&a)[4], const bf16* tile, int row, int step) {
 
 // Rows as columns of the second operand: the first 8 * N_TILES rows, sixteen columns of step `step`.
 template <int N_TILES, int COLUMNS>
-__device__ void load_b(uint32_t (&b)[N_TILES][2], const bf16* tile, int step) {
+DEVICE void load_b(uint32_t (&b)[N_TILES][2], const bf16* tile, int step) {
   const int lane = warp::lane();
   const int offset = lane_offset<COLUMNS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
@@ -70,7 +70,7 @@ __device__ void load_b(uint32_t (&b)[N_TILES][2], const bf16* tile, int step) {
 
 // Rows as rows of the second operand: sixteen rows of step `step`, the first N_TILES pieces.
 template <int N_TILES, int COLUMNS>
-__device__ void load_b_transposed(uint32_t (&b)[N_TILES][2], const bf16* tile, int step) {
+DEVICE void load_b_transposed(uint32_t (&b)[N_TILES][2], const bf16* tile, int step) {
   const int lane = warp::lane();
   const int offset = lane_offset<COLUMNS>(lane % 16, lane / 16);
 #pragma unroll
@@ -83,7 +83,7 @@ __device__ void load_b_transposed(uint32_t (&b)[N_TILES][2], const bf16* tile, i
 
 // Results as first operands of the next product: columns 16 * step on.
 template <int M_TILES, int N_TILES>
-__device__ void as_a(uint32_t (&a)[M_TILES][4], const float (&results)[M_TILES][N_TILES][4], int step) {
+DEVICE void as_a(uint32_t (&a)[M_TILES][4], const float (&results)[M_TILES][N_TILES][4], int step) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
@@ -97,7 +97,7 @@ __device__ void as_a(uint32_t (&a)[M_TILES][4], const float (&results)[M_TILES][
 
 // results += A B^T for the sixteen rows a tile of A from `row` on and the first 8 * N_TILES rows of B.
 template <int COLUMNS, int M_TILES, int N_TILES>
-__device__ void multiply_rows(float (&results)[M_TILES][N_TILES][4], const bf16* a_tile, int row, const bf16* b_tile) {
+DEVICE void multiply_rows(float (&results)[M_TILES][N_TILES][4], const bf16* a_tile, int row, const bf16* b_tile) {
 #pragma unroll
   for (int step = 0; step < COLUMNS / 16; ++step) {
     uint32_t a[M_TILES][4], b[N_TILES][2];
@@ -112,7 +112,7 @@ __device__ void multiply_rows(float (&results)[M_TILES][N_TILES][4], const bf16*
 
 // results += A B for A in the fragments of an earlier product and the rows of B in a tile.
 template <int COLUMNS, int M_TILES, int N_TILES>
-__device__ void add_product(float (&results)[M_TILES][COLUMNS / 8][4], const float (&factors)[M_TILES][N_TILES][4],
+DEVICE void add_product(float (&results)[M_TILES][COLUMNS / 8][4], const float (&factors)[M_TILES][N_TILES][4],
                             const bf16* tile) {
 #pragma unroll
   for (int step = 0; step < N_TILES / 2; ++step) {
@@ -126,7 +126,7 @@ __device__ void add_product(float (&results)[M_TILES][COLUMNS / 8][4], const flo
 // Writes a warp's results by way of the warp's rows of a tile, sixteen bytes at a time; nobody else uses those rows.
 // `row` is the warp's first row of the tile and of `to`, which has `rows` rows and `columns` columns.
 template <int COLUMNS, int M_TILES>
-__device__ void store_results(Matrix<bf16> to, bf16* tile, const float (&results)[M_TILES][COLUMNS / 8][4], int row,
+DEVICE void store_results(Matrix<bf16> to, bf16* tile, const float (&results)[M_TILES][COLUMNS / 8][4], int row,
                               int rows, int columns) {
   constexpr int PIECES = COLUMNS / PIECE;
   const int lane = warp::lane();
@@ -138,8 +138,8 @@ __device__ void store_results(Matrix<bf16> to, bf16* tile, const float (&results
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         bf16* piece = piece_at<COLUMNS>(tile, row + m * 16 + half * 8 + lane / 4, n);
-        *reinterpret_cast<uint32_t*>(piece + lane % 4 * 2) =
-            pack(results[m][n][2 * half], results[m][n][2 * half + 1]);
+        const Vector<uint32_t, 1> two = {pack(results[m][n][2 * half], results[m][n][2 * half + 1])};
+        store(reinterpret_cast<uint32_t*>(piece + lane % 4 * 2), two);
       }
     }
   }
@@ -147,15 +147,14 @@ __device__ void store_results(Matrix<bf16> to, bf16* tile, const float (&results
   for (int i = lane; i < M_TILES * 16 * PIECES; i += 32) {
     const int at = row + i / PIECES, piece = i % PIECES;
     if (at < rows && piece * PIECE < columns) {
-      auto* target = reinterpret_cast<Vector<bf16, 8>*>(to.first + int64_t(at) * to.stride + piece * PIECE);
-      *target = *reinterpret_cast<const Vector<bf16, 8>*>(piece_at<COLUMNS>(tile, at, piece));
+      store(to.first + int64_t(at) * to.stride + piece * PIECE, load<PIECE>(piece_at<COLUMNS>(tile, at, piece)));
     }
   }
 }
 
 // Writes one value a row of a warp's results, where the four threads of a row have the same.
 template <int M_TILES>
-__device__ void store_row_values(float* to, const float (&values)[M_TILES][2], int row, int rows) {
+DEVICE void store_row_values(float* to, const float (&values)[M_TILES][2], int row, int rows) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll

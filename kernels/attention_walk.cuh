@@ -14,9 +14,14 @@ struct Head {
   int head, sample;
   uint32_t heads, dim;
 
-  __device__ uint32_t column() const { return head * dim; }
-  __device__ int64_t index() const { return int64_t(sample) * heads + head; }
+  DEVICE uint32_t column() const { return head * dim; }
+  DEVICE int64_t index() const { return int64_t(sample) * heads + head; }
 };
+
+// The head of this block: y counts heads, z samples.
+DEVICE Head this_head(uint32_t heads, uint32_t dim) {
+  return {int(grid::block_y()), int(grid::block_z()), heads, dim};
+}
 
 // Some tokens of one stream.
 struct Rows {
@@ -27,48 +32,48 @@ struct Rows {
 
 // A tile of ROWS of a stream.
 template <int ROWS>
-__device__ Rows rows_of(const AttentionStream* streams, int stream, int tile) {
+DEVICE Rows rows_of(const AttentionStream* streams, int stream, int tile) {
   const int first = tile * ROWS;
   return {stream, first, min(ROWS, int(streams[stream].tokens) - first)};
 }
 
 template <int ROWS>
-__device__ int key_tiles(const AttentionStream& stream) {
+DEVICE int key_tiles(const AttentionStream& stream) {
   return (int(stream.tokens) + ROWS - 1) / ROWS;
 }
 
 template <int ROWS>
-__device__ int query_tiles(const AttentionStream& stream) {
+DEVICE int query_tiles(const AttentionStream& stream) {
   return stream.asks ? key_tiles<ROWS>(stream) : 0;
 }
 
 template <int ROWS>
-__device__ int all_key_tiles(const AttentionStream* streams) {
+DEVICE int all_key_tiles(const AttentionStream* streams) {
   return key_tiles<ROWS>(streams[0]) + key_tiles<ROWS>(streams[1]);
 }
 
 template <int ROWS>
-__device__ int all_query_tiles(const AttentionStream* streams) {
+DEVICE int all_query_tiles(const AttentionStream* streams) {
   return query_tiles<ROWS>(streams[0]) + query_tiles<ROWS>(streams[1]);
 }
 
 // The tile-th tile of all keys.
 template <int ROWS>
-__device__ Rows key_rows(const AttentionStream* streams, int tile) {
+DEVICE Rows key_rows(const AttentionStream* streams, int tile) {
   const int of_first = key_tiles<ROWS>(streams[0]);
   return tile < of_first ? rows_of<ROWS>(streams, 0, tile) : rows_of<ROWS>(streams, 1, tile - of_first);
 }
 
 // The tile-th tile of all queries.
 template <int ROWS>
-__device__ Rows query_rows(const AttentionStream* streams, int tile) {
+DEVICE Rows query_rows(const AttentionStream* streams, int tile) {
   const int of_first = query_tiles<ROWS>(streams[0]);
   return tile < of_first ? rows_of<ROWS>(streams, 0, tile) : rows_of<ROWS>(streams, 1, tile - of_first);
 }
 
 // A sample's tokens from `first` on, in columns of the head from `column` on, of a tensor `columns` wide.
 template <typename T>
-__device__ Matrix<T> window(T* tensor, const AttentionStream& stream, const Head& head, int first, uint32_t columns,
+DEVICE Matrix<T> window(T* tensor, const AttentionStream& stream, const Head& head, int first, uint32_t columns,
                             uint32_t column) {
   const int64_t row = int64_t(head.sample) * stream.tokens + first;
   return {tensor + row * columns + column + head.column(), columns};
@@ -76,7 +81,7 @@ __device__ Matrix<T> window(T* tensor, const AttentionStream& stream, const Head
 
 // The same of O or dO, heads side by side.
 template <typename T>
-__device__ Matrix<T> out_window(T* tensor, const AttentionStream& stream, const Head& head, int first) {
+DEVICE Matrix<T> out_window(T* tensor, const AttentionStream& stream, const Head& head, int first) {
   return window<T>(tensor, stream, head, first, head.heads * head.dim, 0);
 }
 
@@ -87,14 +92,14 @@ struct Walk {
 };
 
 // K and V of a stream from token `first` on.
-__device__ inline Walk walk_keys(const AttentionStream& stream, const Head& head, int first = 0) {
+DEVICE Walk walk_keys(const AttentionStream& stream, const Head& head, int first = 0) {
   return {window<const bf16>(stream.qkv, stream, head, first, stream.columns, stream.k),
           window<const bf16>(stream.qkv, stream, head, first, stream.columns, stream.v), int(stream.tokens) - first};
 }
 
 // Moves on by a tile within the stream.
 template <int ROWS>
-__device__ void advance(Walk& walk) {
+DEVICE void advance(Walk& walk) {
   walk.a.first += ROWS * walk.a.stride;
   walk.b.first += ROWS * walk.b.stride;
   walk.left -= ROWS;
@@ -102,7 +107,7 @@ __device__ void advance(Walk& walk) {
 
 // Moves on by a tile of keys of all streams; there is one.
 template <int ROWS>
-__device__ void advance_keys(Walk& walk, const AttentionStream* streams, const Head& head) {
+DEVICE void advance_keys(Walk& walk, const AttentionStream* streams, const Head& head) {
   advance<ROWS>(walk);
   if (walk.left <= 0) {
     walk = walk_keys(streams[1], head);
@@ -111,7 +116,7 @@ __device__ void advance_keys(Walk& walk, const AttentionStream* streams, const H
 
 // Starts to copy a tile of both.
 template <int ROWS, int HEAD_DIM, int THREADS>
-__device__ void load_pair(bf16* a_tile, bf16* b_tile, const Walk& walk, const Head& head) {
+DEVICE void load_pair(bf16* a_tile, bf16* b_tile, const Walk& walk, const Head& head) {
   load_tile<ROWS, HEAD_DIM, THREADS>(a_tile, walk.a, walk.left, head.dim);
   load_tile<ROWS, HEAD_DIM, THREADS>(b_tile, walk.b, walk.left, head.dim);
 }

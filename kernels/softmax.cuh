@@ -20,31 +20,21 @@ struct Running {
 };
 
 template <int M_TILES>
-__device__ void start(Running<M_TILES>& running) {
+DEVICE void start(Running<M_TILES>& running) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      running.largest[m][half] = -INFINITY;
+      running.largest[m][half] = -math::INFINITE;
       running.sum[m][half] = 0;
     }
   }
 }
 
-__device__ inline float largest_of_row(float x) {
-  x = fmaxf(x, warp::shuffle_xor(x, 1));
-  return fmaxf(x, warp::shuffle_xor(x, 2));
-}
-
-__device__ inline float sum_of_row(float x) {
-  x += warp::shuffle_xor(x, 1);
-  return x + warp::shuffle_xor(x, 2);
-}
-
 // Turns a tile of scores into 2^(scale * (score - largest)); `shrink` is what anything weighted so far is to be
 // multiplied by. A row in which everything is masked so far stays at zero.
 template <int M_TILES, int N_TILES>
-__device__ void update(Running<M_TILES>& running, float (&shrink)[M_TILES][2], float (&scores)[M_TILES][N_TILES][4],
+DEVICE void update(Running<M_TILES>& running, float (&shrink)[M_TILES][2], float (&scores)[M_TILES][N_TILES][4],
                        float scale) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
@@ -53,10 +43,10 @@ __device__ void update(Running<M_TILES>& running, float (&shrink)[M_TILES][2], f
       float largest = running.largest[m][half];
 #pragma unroll
       for (int n = 0; n < N_TILES; ++n) {
-        largest = fmaxf(largest, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+        largest = math::max(largest, math::max(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
       }
-      largest = largest_of_row(largest);
-      const float offset = largest == -INFINITY ? 0.0f : largest * scale;
+      largest = warp::max<4>(largest);
+      const float offset = largest == -math::INFINITE ? 0.0f : largest * scale;
       shrink[m][half] = fast::exp2(running.largest[m][half] * scale - offset);
       running.largest[m][half] = largest;
       float sum = running.sum[m][half] * shrink[m][half];
@@ -75,7 +65,7 @@ __device__ void update(Running<M_TILES>& running, float (&shrink)[M_TILES][2], f
 
 // Multiplies each row by its factor.
 template <int M_TILES, int N_TILES>
-__device__ void scale_rows(float (&rows)[M_TILES][N_TILES][4], const float (&factors)[M_TILES][2]) {
+DEVICE void scale_rows(float (&rows)[M_TILES][N_TILES][4], const float (&factors)[M_TILES][2]) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
@@ -91,15 +81,15 @@ __device__ void scale_rows(float (&rows)[M_TILES][N_TILES][4], const float (&fac
 // Ends the softmax: `inverse` is what the weighted values are to be multiplied by, `lse` the rows' log-sum-exp in the
 // scores' unit. A row in which everything is masked has neither: both are NaN or lead to it.
 template <int M_TILES>
-__device__ void finish(float (&inverse)[M_TILES][2], float (&lse)[M_TILES][2], const Running<M_TILES>& running,
+DEVICE void finish(float (&inverse)[M_TILES][2], float (&lse)[M_TILES][2], const Running<M_TILES>& running,
                        float scale) {
 #pragma unroll
   for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float sum = sum_of_row(running.sum[m][half]);
+      const float sum = warp::sum<4>(running.sum[m][half]);
       inverse[m][half] = 1.0f / sum;
-      lse[m][half] = running.largest[m][half] * scale * LN_2 + logf(sum) + 0.0f * inverse[m][half];
+      lse[m][half] = running.largest[m][half] * scale * LN_2 + math::log(sum) + 0.0f * inverse[m][half];
     }
   }
 }
