@@ -57,4 +57,4 @@ typedef struct AttentionGradientParams {
 } AttentionGradientParams;
 
 // Queries that the statistics of a stream are padded to a multiple of.
-#define ATTENTION_STATISTICS_TILE 64
+#define ATTENTION_STATISTICS_TILE 32

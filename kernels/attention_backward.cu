@@ -27,9 +27,9 @@ DEVICE Walk walk_queries(const AttentionGradientParams& p, int index, const Head
           out_window<const bf16>(p.gradients[index].dout, stream, head, first), int(stream.tokens) - first};
 }
 
-// Statistics of a stream's queries.
-DEVICE const float* statistics_of(const AttentionGradientParams& p, int index, const Head& head) {
-  return p.statistics + 2 * (head.index() * p.statistics_count + p.streams[index].first_statistic);
+// Statistics of a head's queries from one on; streams are padded to whole tiles.
+DEVICE const float* statistics_of(const AttentionGradientParams& p, const Head& head, int first) {
+  return p.statistics + 2 * (head.index() * p.statistics_count + first);
 }
 
 // Where the gradient of some tokens goes.
@@ -39,34 +39,20 @@ DEVICE Matrix<bf16> gradient_window(const AttentionGradientParams& p, const Rows
   return window<bf16>(p.gradients[rows.stream].dqkv, stream, head, rows.first, stream.columns, column);
 }
 
-// 2^(scale * score - lse) for scores whose columns are queries with these statistics.
+// Makes P = 2^(scale * score - lse) over scores and dS = P (dP - delta) over dP, where columns are queries.
 template <int M_TILES, int N_TILES>
-DEVICE void probabilities_by_column(float (&scores)[M_TILES][N_TILES][4], const float* statistics, float scale) {
+DEVICE void score_gradient_by_column(float (&scores)[M_TILES][N_TILES][4], float (&dp)[M_TILES][N_TILES][4],
+                                     const float* statistics, float scale) {
 #pragma unroll
   for (int n = 0; n < N_TILES; ++n) {
-    const auto two = load<4>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
+    const auto of_two = load<4>(statistics + 2 * (n * 8 + mma::column(0)));
 #pragma unroll
     for (int m = 0; m < M_TILES; ++m) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[m][n][i] = fast::exp2(scores[m][n][i] * scale - two[i % 2 * 2]);
-      }
-    }
-  }
-}
-
-// dS = P (dP - delta) over dP, columns as above.
-template <int M_TILES, int N_TILES>
-DEVICE void score_gradient_by_column(float (&dp)[M_TILES][N_TILES][4], const float (&p)[M_TILES][N_TILES][4],
-                                         const float* statistics) {
-#pragma unroll
-  for (int n = 0; n < N_TILES; ++n) {
-    const auto two = load<4>(statistics + 2 * (n * 8 + warp::lane() % 4 * 2));
-#pragma unroll
-    for (int m = 0; m < M_TILES; ++m) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        dp[m][n][i] = p[m][n][i] * (dp[m][n][i] - two[i % 2 * 2 + 1]);
+        const float lse = of_two[i % 2 * 2], delta = of_two[i % 2 * 2 + 1];
+        scores[m][n][i] = fast::exp2(scores[m][n][i] * scale - lse);
+        dp[m][n][i] = scores[m][n][i] * (dp[m][n][i] - delta);
       }
     }
   }
@@ -122,8 +108,9 @@ DEVICE void fill(float (&factors)[M_TILES][2], float value) {
 }
 
 // dK and dV of 64 * M_TILES keys.
-template <int HEAD_DIM, int M_TILES, int QUERIES>
+template <int HEAD_DIM, int M_TILES>
 DEVICE void backward_keys(const AttentionGradientParams& p) {
+  constexpr int QUERIES = ATTENTION_STATISTICS_TILE;
   constexpr int BLOCK_KV = WARPS * 16 * M_TILES;
   constexpr int TILE = QUERIES * HEAD_DIM;
   DYNAMIC_SHARED(shared);
@@ -138,9 +125,8 @@ DEVICE void backward_keys(const AttentionGradientParams& p) {
   const AttentionStream& stream = p.streams[keys.stream];
   load_pair<BLOCK_KV, HEAD_DIM, THREADS>(k_tile, v_tile, walk_keys(stream, head, keys.first), head);
 
-  const int first = p.streams[0].asks ? 0 : 1;
-  Walk walk = walk_queries(p, first, head);
-  const float* statistics = statistics_of(p, first, head);
+  Walk walk = walk_queries(p, p.streams[0].asks ? 0 : 1, head);
+  const float* statistics = statistics_of(p, head, 0);
   load_pair<QUERIES, HEAD_DIM, THREADS>(q_tiles, dout_tiles, walk, head);
   load_statistics_tile<QUERIES>(statistics_tiles, statistics);
   cp_async::commit();
@@ -158,19 +144,16 @@ DEVICE void backward_keys(const AttentionGradientParams& p) {
       statistics += 2 * QUERIES;
       if (walk.left <= 0) {
         walk = walk_queries(p, 1, head);
-        statistics = statistics_of(p, 1, head);
       }
       load_pair<QUERIES, HEAD_DIM, THREADS>(q_tiles + next * TILE, dout_tiles + next * TILE, walk, head);
       load_statistics_tile<QUERIES>(statistics_tiles + next * 2 * QUERIES, statistics);
       cp_async::commit();
     }
-    const float* of_queries = statistics_tiles + now * 2 * QUERIES;
     float probabilities[M_TILES][QUERIES / 8][4] = {}, ds[M_TILES][QUERIES / 8][4] = {};
     multiply_rows<HEAD_DIM>(probabilities, k_tile, row, q_tiles + now * TILE);
-    probabilities_by_column(probabilities, of_queries, scale);
-    add_product<HEAD_DIM>(dv, probabilities, dout_tiles + now * TILE);
     multiply_rows<HEAD_DIM>(ds, v_tile, row, dout_tiles + now * TILE);
-    score_gradient_by_column(ds, probabilities, of_queries);
+    score_gradient_by_column(probabilities, ds, statistics_tiles + now * 2 * QUERIES, scale);
+    add_product<HEAD_DIM>(dv, probabilities, dout_tiles + now * TILE);
     add_product<HEAD_DIM>(dk, ds, q_tiles + now * TILE);
   }
 
@@ -201,7 +184,8 @@ DEVICE void backward_queries(const AttentionGradientParams& p) {
 
   const int row = warp::index() * 16 * M_TILES;
   float lse[M_TILES][2], delta[M_TILES][2];
-  load_statistics(lse, delta, statistics_of(p, queries.stream, head) + 2 * queries.first, row, queries.count);
+  const int first = p.streams[queries.stream].first_statistic + queries.first;
+  load_statistics(lse, delta, statistics_of(p, head, first), row, queries.count);
   const int tiles = all_key_tiles<KEYS>(p.streams);
   const float scale = p.scale * softmax::LOG2_E;
   float dq[M_TILES][HEAD_DIM / 8][4] = {};
@@ -235,7 +219,7 @@ DEVICE void backward_queries(const AttentionGradientParams& p) {
 }  // namespace attention
 
 KERNEL(attention_backward_keys_d64, AttentionGradientParams, attention::THREADS) {
-  attention::backward_keys<64, 2, 32>(p);
+  attention::backward_keys<64, 2>(p);
 }
 
 KERNEL(attention_backward_queries_d64, AttentionGradientParams, attention::THREADS) {
@@ -243,7 +227,7 @@ KERNEL(attention_backward_queries_d64, AttentionGradientParams, attention::THREA
 }
 
 KERNEL(attention_backward_keys_d128, AttentionGradientParams, attention::THREADS) {
-  attention::backward_keys<128, 1, 32>(p);
+  attention::backward_keys<128, 1>(p);
 }
 
 KERNEL(attention_backward_queries_d128, AttentionGradientParams, attention::THREADS) {

@@ -56,7 +56,8 @@ DEVICE void forward(const AttentionParams& p) {
     }
   }
 
-  const int tiles = MASKED == Masked::YES ? visible_key_tiles<BLOCK_KV>(p, queries) : all_key_tiles<BLOCK_KV>(p.streams);
+  const int all_tiles = all_key_tiles<BLOCK_KV>(p.streams);
+  const int tiles = MASKED == Masked::YES ? visible_key_tiles<BLOCK_KV>(p, queries) : all_tiles;
   const float scale = MASKED == Masked::YES ? masked_scale(p) : p.scale * softmax::LOG2_E;
   softmax::Running<M_TILES> running;
   softmax::start(running);
@@ -88,8 +89,9 @@ DEVICE void forward(const AttentionParams& p) {
       hide_absent(scores, there);
     }
     float shrink[M_TILES][2];
-    softmax::update(running, shrink, scores, scale);
-    softmax::scale_rows(out, shrink);
+    if (softmax::update(running, shrink, scores, scale)) {
+      softmax::scale_rows(out, shrink);
+    }
     add_product<HEAD_DIM>(out, scores, v_tile);
   }
 

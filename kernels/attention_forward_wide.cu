@@ -64,7 +64,8 @@ DEVICE void forward(const AttentionParams& p) {
     load_biases<THREADS>(biases, p, head);
   }
 
-  const int tiles = MASKED == Masked::YES ? visible_key_tiles<BLOCK_KV>(p, queries) : all_key_tiles<BLOCK_KV>(p.streams);
+  const int all_tiles = all_key_tiles<BLOCK_KV>(p.streams);
+  const int tiles = MASKED == Masked::YES ? visible_key_tiles<BLOCK_KV>(p, queries) : all_tiles;
   const float scale = MASKED == Masked::YES ? masked_scale(p) : p.scale * softmax::LOG2_E;
   softmax::Running<1> running;
   softmax::start(running);
@@ -98,11 +99,15 @@ DEVICE void forward(const AttentionParams& p) {
       hide_absent(scores, there);
     }
     float shrink[1][2];
-    softmax::update(running, shrink, scores, scale);
+    if (softmax::update(running, shrink, scores, scale)) {
+#pragma unroll
+      for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+        softmax::scale_rows(out[chunk], shrink);
+      }
+    }
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; ++chunk) {
       const bf16* values = arrived(CHUNKS + chunk) + half * TILE / 2;
-      softmax::scale_rows(out[chunk], shrink);
       add_product<HALF>(out[chunk], scores, values);
     }
   }
