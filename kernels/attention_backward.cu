@@ -108,7 +108,7 @@ DEVICE void fill(float (&factors)[M_TILES][2], float value) {
 }
 
 // dK and dV of 64 * M_TILES keys.
-template <int HEAD_DIM, int M_TILES>
+template <int HEAD_DIM, int M_TILES, Operands OPERANDS>
 DEVICE void backward_keys(const AttentionGradientParams& p) {
   constexpr int QUERIES = ATTENTION_STATISTICS_TILE;
   constexpr int BLOCK_KV = WARPS * 16 * M_TILES;
@@ -120,7 +120,7 @@ DEVICE void backward_keys(const AttentionGradientParams& p) {
   bf16* dout_tiles = q_tiles + 2 * TILE;
   float* statistics_tiles = reinterpret_cast<float*>(dout_tiles + 2 * TILE);
 
-  const Head head = this_head(p.heads, p.head_dim);
+  const Head head = this_head(p.heads, p.head_dim, OPERANDS == Operands::ALIGNED || p.aligned);
   const Rows keys = key_rows<BLOCK_KV>(p.streams, grid::block_x());
   const AttentionStream& stream = p.streams[keys.stream];
   load_pair<BLOCK_KV, HEAD_DIM, THREADS>(k_tile, v_tile, walk_keys(stream, head, keys.first), head);
@@ -160,12 +160,13 @@ DEVICE void backward_keys(const AttentionGradientParams& p) {
   float scales[M_TILES][2];
   fill(scales, p.scale);
   softmax::scale_rows(dk, scales);
-  store_results<HEAD_DIM>(gradient_window(p, keys, head, stream.k), k_tile, dk, row, keys.count, head.dim);
-  store_results<HEAD_DIM>(gradient_window(p, keys, head, stream.v), v_tile, dv, row, keys.count, head.dim);
+  const auto dk_window = gradient_window(p, keys, head, stream.k), dv_window = gradient_window(p, keys, head, stream.v);
+  store_results<HEAD_DIM>(dk_window, k_tile, dk, row, keys.count, head.dim, head.aligned);
+  store_results<HEAD_DIM>(dv_window, v_tile, dv, row, keys.count, head.dim, head.aligned);
 }
 
 // dQ of 64 * M_TILES queries.
-template <int HEAD_DIM, int M_TILES, int KEYS>
+template <int HEAD_DIM, int M_TILES, int KEYS, Operands OPERANDS>
 DEVICE void backward_queries(const AttentionGradientParams& p) {
   constexpr int BLOCK_Q = WARPS * 16 * M_TILES;
   constexpr int TILE = KEYS * HEAD_DIM;
@@ -175,7 +176,7 @@ DEVICE void backward_queries(const AttentionGradientParams& p) {
   bf16* k_tiles = dout_tile + BLOCK_Q * HEAD_DIM;
   bf16* v_tiles = k_tiles + 2 * TILE;
 
-  const Head head = this_head(p.heads, p.head_dim);
+  const Head head = this_head(p.heads, p.head_dim, OPERANDS == Operands::ALIGNED || p.aligned);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   load_pair<BLOCK_Q, HEAD_DIM, THREADS>(q_tile, dout_tile, walk_queries(p, queries.stream, head, queries.first), head);
   Walk walk = walk_keys(p.streams[0], head);
@@ -213,23 +214,23 @@ DEVICE void backward_queries(const AttentionGradientParams& p) {
   fill(scales, p.scale);
   softmax::scale_rows(dq, scales);
   store_results<HEAD_DIM>(gradient_window(p, queries, head, p.streams[queries.stream].q), q_tile, dq, row,
-                          queries.count, head.dim);
+                          queries.count, head.dim, head.aligned);
 }
 
 }  // namespace attention
 
 KERNEL(attention_backward_keys_d64, AttentionGradientParams, attention::THREADS) {
-  attention::backward_keys<64, 2>(p);
+  attention::backward_keys<64, 2, attention::Operands::ALIGNED>(p);
 }
 
 KERNEL(attention_backward_queries_d64, AttentionGradientParams, attention::THREADS) {
-  attention::backward_queries<64, 2, 32>(p);
+  attention::backward_queries<64, 2, 32, attention::Operands::ALIGNED>(p);
 }
 
 KERNEL(attention_backward_keys_d128, AttentionGradientParams, attention::THREADS) {
-  attention::backward_keys<128, 1>(p);
+  attention::backward_keys<128, 1, attention::Operands::ANY>(p);
 }
 
 KERNEL(attention_backward_queries_d128, AttentionGradientParams, attention::THREADS) {
-  attention::backward_queries<128, 1, 32>(p);
+  attention::backward_queries<128, 1, 32, attention::Operands::ANY>(p);
 }

@@ -21,7 +21,7 @@ constexpr int WARPS = 4;
 constexpr int THREADS = WARPS * 32;
 constexpr int BLOCK_KV = 64;
 
-template <int HEAD_DIM, int M_TILES, Masked MASKED>
+template <int HEAD_DIM, int M_TILES, Masked MASKED, Operands OPERANDS>
 DEVICE void forward(const AttentionParams& p) {
   constexpr int BLOCK_Q = WARPS * 16 * M_TILES;
   constexpr int TILE = BLOCK_KV * HEAD_DIM;
@@ -32,12 +32,12 @@ DEVICE void forward(const AttentionParams& p) {
   bf16* v_tiles = k_tiles + 2 * TILE;
   float* biases = reinterpret_cast<float*>(v_tiles + 2 * TILE);
 
-  const Head head = this_head(p.heads, p.head_dim);
+  const Head head = this_head(p.heads, p.head_dim, OPERANDS == Operands::ALIGNED || p.aligned);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   const AttentionStream& asking = p.streams[queries.stream];
   const int row = warp::index() * 16 * M_TILES;
   const auto q = window<const bf16>(asking.qkv, asking, head, queries.first, asking.columns, asking.q);
-  load_tile<BLOCK_Q, HEAD_DIM, THREADS>(q_tile, q, queries.count, head.dim);
+  load_tile<BLOCK_Q, HEAD_DIM, THREADS>(q_tile, q, queries.count, head.dim, head.aligned);
   cp_async::commit();
   Walk walk = walk_keys(p.streams[0], head);
   load_pair<BLOCK_KV, HEAD_DIM, THREADS>(k_tiles, v_tiles, walk, head);
@@ -99,7 +99,7 @@ DEVICE void forward(const AttentionParams& p) {
   softmax::finish(inverse, lse, running, scale);
   softmax::scale_rows(out, inverse);
   store_results<HEAD_DIM>(out_window<bf16>(asking.out, asking, head, queries.first), q_tile, out, row, queries.count,
-                          head.dim);
+                          head.dim, head.aligned);
   float* lse_of_head = p.lse + head.index() * p.queries + asking.first_query + queries.first;
   store_row_values(lse_of_head, lse, row, queries.count);
 }
@@ -107,13 +107,13 @@ DEVICE void forward(const AttentionParams& p) {
 }  // namespace attention
 
 KERNEL(attention_forward_d64, AttentionParams, attention::THREADS) {
-  attention::forward<64, 2, attention::Masked::NO>(p);
+  attention::forward<64, 2, attention::Masked::NO, attention::Operands::ALIGNED>(p);
 }
 
 KERNEL(attention_forward_d64_masked, AttentionParams, attention::THREADS) {
-  attention::forward<64, 2, attention::Masked::YES>(p);
+  attention::forward<64, 2, attention::Masked::YES, attention::Operands::ALIGNED>(p);
 }
 
 KERNEL(attention_forward_d128, AttentionParams, attention::THREADS) {
-  attention::forward<128, 1, attention::Masked::YES>(p);
+  attention::forward<128, 1, attention::Masked::YES, attention::Operands::ANY>(p);
 }

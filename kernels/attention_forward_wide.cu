@@ -30,17 +30,17 @@ DEVICE void load_part(bf16* tile, const Walk& walk, const Head& head, int part) 
   };
   if (part < CHUNKS) {
     const int column = part * CHUNK;
-    load_tile<BLOCK_KV, CHUNK, THREADS>(tile, from_column(walk.a, column), walk.left, dim - column);
+    load_tile<BLOCK_KV, CHUNK, THREADS>(tile, from_column(walk.a, column), walk.left, dim - column, head.aligned);
   } else {
     const int column = (part - CHUNKS) * HALF;
-    load_tile<BLOCK_KV, HALF, THREADS>(tile, from_column(walk.b, column), walk.left, dim - column);
+    load_tile<BLOCK_KV, HALF, THREADS>(tile, from_column(walk.b, column), walk.left, dim - column, head.aligned);
     load_tile<BLOCK_KV, HALF, THREADS>(tile + BLOCK_KV * HALF, from_column(walk.b, HALF_HEAD + column), walk.left,
-                                       dim - HALF_HEAD - column);
+                                       dim - HALF_HEAD - column, head.aligned);
   }
   cp_async::commit();
 }
 
-template <Masked MASKED, int BLOCK_KV>
+template <Masked MASKED, int BLOCK_KV, Operands OPERANDS>
 DEVICE void forward(const AttentionParams& p) {
   constexpr int Q_TILE = BLOCK_Q * CHUNK, TILE = BLOCK_KV * CHUNK;
   DYNAMIC_SHARED(shared);
@@ -48,7 +48,7 @@ DEVICE void forward(const AttentionParams& p) {
   bf16* ring = q_tiles + CHUNKS * Q_TILE;
   float* biases = reinterpret_cast<float*>(ring + 2 * TILE);
 
-  const Head head = this_head(p.heads, p.head_dim);
+  const Head head = this_head(p.heads, p.head_dim, OPERANDS == Operands::ALIGNED || p.aligned);
   const Rows queries = query_rows<BLOCK_Q>(p.streams, grid::block_x());
   const AttentionStream& asking = p.streams[queries.stream];
   const int row = warp::index() % 4 * 16, half = warp::index() / 4;
@@ -56,7 +56,8 @@ DEVICE void forward(const AttentionParams& p) {
   for (int chunk = 0; chunk < CHUNKS; ++chunk) {
     const int column = chunk * CHUNK;
     const auto q = window<const bf16>(asking.qkv, asking, head, queries.first, asking.columns, asking.q + column);
-    load_tile<BLOCK_Q, CHUNK, THREADS>(q_tiles + chunk * Q_TILE, q, queries.count, int(head.dim) - column);
+    load_tile<BLOCK_Q, CHUNK, THREADS>(q_tiles + chunk * Q_TILE, q, queries.count, int(head.dim) - column,
+                                  head.aligned);
   }
   Walk walk = walk_keys(p.streams[0], head);
   load_part<BLOCK_KV>(ring, walk, head, 0);
@@ -122,7 +123,8 @@ DEVICE void forward(const AttentionParams& p) {
     Matrix<bf16> target = out_window<bf16>(asking.out, asking, head, queries.first);
     target.first += column;
     softmax::scale_rows(out[chunk], inverse);
-    store_results<HALF>(target, staging, out[chunk], row, queries.count, int(head.dim) - column);
+    store_results<HALF>(target, staging, out[chunk], row, queries.count, int(head.dim) - column,
+                                  head.aligned);
   }
   if (half == 0) {
     float* lse_of_head = p.lse + head.index() * p.queries + asking.first_query + queries.first;
@@ -134,9 +136,9 @@ DEVICE void forward(const AttentionParams& p) {
 }  // namespace attention
 
 KERNEL(attention_forward_d512, AttentionParams, attention::wide::THREADS) {
-  attention::wide::forward<attention::Masked::NO, 64>(p);
+  attention::wide::forward<attention::Masked::NO, 64, attention::Operands::ALIGNED>(p);
 }
 
 KERNEL(attention_forward_d512_masked, AttentionParams, attention::wide::THREADS) {
-  attention::wide::forward<attention::Masked::YES, 32>(p);
+  attention::wide::forward<attention::Masked::YES, 32, attention::Operands::ANY>(p);
 }

@@ -23,9 +23,10 @@ DEVICE bf16* piece_at(bf16* tile, int row, int piece) {
   return tile + row * COLUMNS + (piece ^ (row & 7)) * PIECE;
 }
 
-// Starts to copy `rows` rows of `columns` columns into a tile of ROWS x COLUMNS.
+// Starts to copy `rows` rows of `columns` columns into a tile of ROWS x COLUMNS. Without alignment to sixteen bytes the
+// copy is made element by element, at once.
 template <int ROWS, int COLUMNS, int THREADS>
-DEVICE void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int columns) {
+DEVICE void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int columns, bool aligned) {
   constexpr int PIECES = COLUMNS / PIECE;
   constexpr int STEP = THREADS / PIECES;   // rows that the threads copy at a time
   static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "a thread's pieces lie at the same place of their rows");
@@ -33,10 +34,22 @@ DEVICE void load_tile(bf16* tile, Matrix<const bf16> from, int rows, int columns
   const int first_row = block::thread() / PIECES;
   const bf16* source = from.first + first_row * from.stride + piece * PIECE;
   bf16* target = piece_at<COLUMNS>(tile, first_row, piece);
-  const int rows_left = piece * PIECE < columns ? rows - first_row : 0;
+  const int columns_left = columns - piece * PIECE;
+  const int rows_left = columns_left > 0 ? rows - first_row : 0;
+  if (aligned) {
 #pragma unroll
-  for (int row = 0; row < ROWS; row += STEP) {
-    cp_async::copy_16(target + row * COLUMNS, source + row * from.stride, row < rows_left);
+    for (int row = 0; row < ROWS; row += STEP) {
+      cp_async::copy_16(target + row * COLUMNS, source + row * from.stride, row < rows_left);
+    }
+  } else {
+    for (int row = 0; row < ROWS; row += STEP) {
+      Vector<bf16, PIECE> values;
+#pragma unroll
+      for (int i = 0; i < PIECE; ++i) {
+        values[i] = row < rows_left && i < columns_left ? source[row * from.stride + i] : bf16(0.0f);
+      }
+      store(target + row * COLUMNS, values);
+    }
   }
 }
 
@@ -123,11 +136,25 @@ DEVICE void add_product(float (&results)[M_TILES][COLUMNS / 8][4], const float (
   }
 }
 
-// Writes a warp's results by way of the warp's rows of a tile, sixteen bytes at a time; nobody else uses those rows.
+// Writes a piece, or without alignment those of its elements that there are columns for.
+DEVICE void store_piece(bf16* to, const Vector<bf16, PIECE>& piece, int columns, bool aligned) {
+  if (aligned) {
+    store(to, piece);
+  } else {
+#pragma unroll
+    for (int i = 0; i < PIECE; ++i) {
+      if (i < columns) {
+        to[i] = piece[i];
+      }
+    }
+  }
+}
+
+// Writes a warp's results by way of the warp's rows of a tile, a piece at a time; nobody else uses those rows.
 // `row` is the warp's first row of the tile and of `to`, which has `rows` rows and `columns` columns.
 template <int COLUMNS, int M_TILES>
 DEVICE void store_results(Matrix<bf16> to, bf16* tile, const float (&results)[M_TILES][COLUMNS / 8][4], int row,
-                              int rows, int columns) {
+                          int rows, int columns, bool aligned) {
   constexpr int PIECES = COLUMNS / PIECE;
   const int lane = warp::lane();
   warp::sync();
@@ -147,7 +174,8 @@ DEVICE void store_results(Matrix<bf16> to, bf16* tile, const float (&results)[M_
   for (int i = lane; i < M_TILES * 16 * PIECES; i += 32) {
     const int at = row + i / PIECES, piece = i % PIECES;
     if (at < rows && piece * PIECE < columns) {
-      store(to.first + int64_t(at) * to.stride + piece * PIECE, load<PIECE>(piece_at<COLUMNS>(tile, at, piece)));
+      store_piece(to.first + int64_t(at) * to.stride + piece * PIECE, load<PIECE>(piece_at<COLUMNS>(tile, at, piece)),
+                  columns - piece * PIECE, aligned);
     }
   }
 }

@@ -9,18 +9,22 @@
 
 namespace attention {
 
+// Whether a kernel also takes operands that are not aligned to sixteen bytes.
+enum class Operands { ALIGNED, ANY };
+
 // One head of one sample.
 struct Head {
   int head, sample;
   uint32_t heads, dim;
+  bool aligned;   // rows of every operand start at multiples of sixteen bytes
 
   DEVICE uint32_t column() const { return head * dim; }
   DEVICE int64_t index() const { return int64_t(sample) * heads + head; }
 };
 
 // The head of this block: y counts heads, z samples.
-DEVICE Head this_head(uint32_t heads, uint32_t dim) {
-  return {int(grid::block_y()), int(grid::block_z()), heads, dim};
+DEVICE Head this_head(uint32_t heads, uint32_t dim, bool aligned) {
+  return {int(grid::block_y()), int(grid::block_z()), heads, dim, aligned};
 }
 
 // Some tokens of one stream.
@@ -117,8 +121,8 @@ DEVICE void advance_keys(Walk& walk, const AttentionStream* streams, const Head&
 // Starts to copy a tile of both.
 template <int ROWS, int HEAD_DIM, int THREADS>
 DEVICE void load_pair(bf16* a_tile, bf16* b_tile, const Walk& walk, const Head& head) {
-  load_tile<ROWS, HEAD_DIM, THREADS>(a_tile, walk.a, walk.left, head.dim);
-  load_tile<ROWS, HEAD_DIM, THREADS>(b_tile, walk.b, walk.left, head.dim);
+  load_tile<ROWS, HEAD_DIM, THREADS>(a_tile, walk.a, walk.left, head.dim, head.aligned);
+  load_tile<ROWS, HEAD_DIM, THREADS>(b_tile, walk.b, walk.left, head.dim, head.aligned);
 }
 
 }  // namespace attention
