@@ -6,4 +6,19 @@
 //
 // Structs have no padding: holes are fields called `reserved`. Constants are enums with a name. A comment at a struct or
 // a field becomes its documentation in Rust.
+#include "activation.h"
+#include "add.h"
+#include "cast.h"
+#include "column_sums.h"
+#include "gated_multiply.h"
+#include "gated_residual.h"
+#include "gather_rows.h"
+#include "layer_norm.h"
+#include "layer_norm_affine.h"
+#include "patchify.h"
+#include "positions.h"
+#include "qk_norm.h"
+#include "rms_norm.h"
 #include "step_state.h"
+#include "timestep_features.h"
+#include "traversal.h"
