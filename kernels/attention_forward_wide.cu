@@ -115,7 +115,6 @@ DEVICE void forward(const AttentionParams& p) {
 
   float inverse[1][2], lse[1][2];
   softmax::finish(inverse, lse, running, scale);
-  block::sync();
   bf16* staging = q_tiles + half * Q_TILE / 2;
 #pragma unroll
   for (int chunk = 0; chunk < CHUNKS; ++chunk) {

@@ -8,6 +8,7 @@
 // a field becomes its documentation in Rust.
 #include "activation.h"
 #include "add.h"
+#include "attention.h"
 #include "cast.h"
 #include "column_sums.h"
 #include "gated_multiply.h"

@@ -37,6 +37,7 @@ macro_rules! kernels {
 kernels! {
     activation "activation",
     add "add",
+    attention "attention",
     cast "cast",
     gated_multiply "gated_multiply",
     gated_residual "gated_residual",

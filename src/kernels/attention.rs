@@ -13,7 +13,7 @@ use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
-use crate::tensor::TensorId;
+use crate::tensor::{Shape, TensorId};
 
 /// Queries that one part of the scores covers.
 const QUERIES_A_CHUNK: usize = 64;
@@ -93,6 +93,12 @@ pub struct AttentionGradient {
 impl Stream {
     fn tokens(&self, shapes: &dyn Shapes) -> usize {
         shapes.shape(self.qkv).dims()[1]
+    }
+
+    /// Whether there are columns that are neither queries, keys nor values; their gradient is zero.
+    fn has_other_columns(&self, qkv: &Shape, heads: &Heads) -> bool {
+        let parts = 2 + usize::from(self.q.is_some());
+        qkv.columns() > parts * heads.count * heads.dim
     }
 }
 

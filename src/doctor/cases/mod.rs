@@ -2,6 +2,7 @@
 
 mod activation;
 mod add;
+mod attention;
 mod gated_residual;
 mod layer_norm;
 mod qk_norm;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Case> {
         add::cases(),
         add::cast_cases(),
         add::multiply_cases(),
+        attention::cases(),
         gated_residual::cases(),
         layer_norm::cases(),
         layer_norm::affine_cases(),

@@ -59,7 +59,11 @@ impl AttentionGradient {
             .collect();
         for (stream, &dqkv) in self.streams.iter().zip(&self.dqkvs) {
             let shape = operands.shape(dqkv);
-            let whole = MatrixMut::new(operands.write(dqkv), shape.rows(), shape.columns());
+            let values = operands.write(dqkv);
+            if stream.has_other_columns(shape, &self.heads) {
+                values.fill(0.0);
+            }
+            let whole = MatrixMut::new(values, shape.rows(), shape.columns());
             for (batch, sample) in whole.split_rows(shape.dims()[1]).into_iter().enumerate() {
                 let mut columns: Vec<_> =
                     sample.split_columns(self.heads.dim).into_iter().map(Some).collect();

@@ -1,7 +1,7 @@
 //! Attention on a card.
 
 use crate::device::cuda::{Address, Launches, Operands, vectorised};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::Shapes;
 use crate::kernels::attention::tiles::{self, Wanted};
 use crate::kernels::attention::{
@@ -12,6 +12,7 @@ use crate::kernels::parameters::{
     ATTENTION_STATISTICS_TILE, AttentionGradientParams, AttentionParams, AttentionStream,
     AttentionStreamGradient,
 };
+use crate::kernels::spread::word;
 use crate::tensor::TensorId;
 use bytemuck::Zeroable;
 
@@ -23,11 +24,6 @@ const LANES: usize = 8;
 const PIECE: usize = 8;
 /// Bytes of a query's log-sum-exp and delta.
 const STATISTIC: usize = 2 * size_of::<f32>();
-
-/// `n` as kernels count.
-fn count(kernel: &str, n: usize) -> Result<u32> {
-    u32::try_from(n).map_err(|_| Error::shape(kernel, format!("{n} is more than a kernel counts to")))
-}
 
 /// Queries of a stream, padded to whole tiles of statistics.
 fn padded(tokens: usize) -> usize {
@@ -67,18 +63,18 @@ impl Located {
             all.aligned &= vectorised(qkv, columns, size_of::<u16>());
             *located = AttentionStream {
                 qkv,
-                tokens: count(kernel, tokens)?,
-                columns: count(kernel, columns)?,
-                k: count(kernel, stream.k)?,
-                v: count(kernel, stream.v)?,
+                tokens: word(kernel, tokens)?,
+                columns: word(kernel, columns)?,
+                k: word(kernel, stream.k)?,
+                v: word(kernel, stream.v)?,
                 ..AttentionStream::zeroed()
             };
             if let (Some(q), Some(&out)) = (stream.q, stream.q.and_then(|_| outs.next())) {
                 located.out = operands.bf16(kernel, out)?;
                 all.aligned &= vectorised(located.out, heads.count * heads.dim, size_of::<u16>());
-                (located.q, located.asks) = (count(kernel, q)?, 1);
-                located.first_query = count(kernel, all.queries)?;
-                located.first_statistic = count(kernel, all.statistics)?;
+                (located.q, located.asks) = (word(kernel, q)?, 1);
+                located.first_query = word(kernel, all.queries)?;
+                located.first_statistic = word(kernel, all.statistics)?;
                 all.queries += tokens;
                 all.statistics += padded(tokens);
             }
@@ -98,7 +94,7 @@ impl Located {
 
     /// A grid of `blocks` for each head of each sample.
     fn grid(&self, kernel: &str, blocks: usize, heads: &Heads) -> Result<[u32; 3]> {
-        Ok([count(kernel, blocks)?, count(kernel, heads.count)?, count(kernel, self.batch)?])
+        Ok([word(kernel, blocks)?, word(kernel, heads.count)?, word(kernel, self.batch)?])
     }
 }
 
@@ -114,9 +110,9 @@ impl Attention {
         let mut parameters = AttentionParams {
             streams: located.streams,
             lse: operands.f32(kernel, self.lse)?,
-            heads: count(kernel, heads.count)?,
-            head_dim: count(kernel, heads.dim)?,
-            queries: count(kernel, located.queries)?,
+            heads: word(kernel, heads.count)?,
+            head_dim: word(kernel, heads.dim)?,
+            queries: word(kernel, located.queries)?,
             mask: ATTENTION_MASK_NONE,
             scale: heads.scale,
             aligned: located.aligned.into(),
@@ -172,12 +168,12 @@ impl AttentionGradient {
             gradients,
             lse: operands.f32(kernel, self.lse)?,
             statistics,
-            heads: count(kernel, heads.count)?,
-            head_dim: count(kernel, heads.dim)?,
-            queries: count(kernel, located.queries)?,
-            statistics_count: count(kernel, located.statistics)?,
+            heads: word(kernel, heads.count)?,
+            head_dim: word(kernel, heads.dim)?,
+            queries: word(kernel, located.queries)?,
+            statistics_count: word(kernel, located.statistics)?,
             scale: heads.scale,
-            batch: count(kernel, located.batch)?,
+            batch: word(kernel, located.batch)?,
             aligned: located.aligned.into(),
             reserved: 0,
         };
@@ -185,12 +181,12 @@ impl AttentionGradient {
         let tiles = tiles::backward(kernel, wanted, operands.architecture())?;
 
         if let Some(elements) = self.largest_with_other_columns(operands) {
-            let blocks = count(kernel, elements.div_ceil(THREADS))?;
+            let blocks = word(kernel, elements.div_ceil(THREADS))?;
             let streams = self.streams.len() as u32;
             to.push("attention_clear_columns", [blocks, 1, streams], THREADS as u32, &parameters);
         }
         let blocks = (located.statistics * heads.count).div_ceil(THREADS / LANES);
-        let grid = [count(kernel, blocks)?, count(kernel, located.batch)?, 1];
+        let grid = [word(kernel, blocks)?, word(kernel, located.batch)?, 1];
         to.push("attention_statistics", grid, THREADS as u32, &parameters);
         for (tile, blocks) in [
             (tiles.keys, tiles.keys.blocks(located.keys())),
@@ -226,13 +222,10 @@ impl AttentionGradient {
 
     /// Elements of the largest gradient, if one has columns that are neither queries, keys nor values.
     fn largest_with_other_columns(&self, operands: &Operands<'_>) -> Option<usize> {
-        let width = self.heads.count * self.heads.dim;
-        let others = self.streams.iter().zip(&self.dqkvs).any(|(stream, &dqkv)| {
-            let parts = 2 + usize::from(stream.q.is_some());
-            operands.shape(dqkv).columns() > parts * width
-        });
-        let largest = self.dqkvs.iter().map(|&dqkv| operands.shape(dqkv).elements()).max();
-        largest.filter(|_| others)
+        let shapes =
+            || self.streams.iter().zip(&self.dqkvs).map(|(stream, &dqkv)| (stream, operands.shape(dqkv)));
+        let others = shapes().any(|(stream, shape)| stream.has_other_columns(shape, &self.heads));
+        shapes().map(|(_, shape)| shape.elements()).max().filter(|_| others)
     }
 }
 
