@@ -13,6 +13,7 @@
 #include "gated_multiply.h"
 #include "gated_residual.h"
 #include "gather_rows.h"
+#include "gemm.h"
 #include "layer_norm.h"
 #include "layer_norm_affine.h"
 #include "patchify.h"

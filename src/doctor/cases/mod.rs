@@ -4,6 +4,8 @@ mod activation;
 mod add;
 mod gated_residual;
 mod layer_norm;
+mod linear;
+mod low_rank;
 mod qk_norm;
 mod tokens;
 
@@ -20,6 +22,8 @@ pub fn all() -> Vec<Case> {
         layer_norm::cases(),
         layer_norm::affine_cases(),
         layer_norm::rms_cases(),
+        linear::cases(),
+        low_rank::cases(),
         qk_norm::cases(),
         tokens::gather_rows_cases(),
         tokens::patchify_cases(),
