@@ -170,7 +170,11 @@ impl Queues {
             }
             Work::Launch(launch) => {
                 self.draws += 1;
-                run(&launch, self.checked, self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(self.draws as u64))?;
+                run(
+                    &launch,
+                    self.checked,
+                    self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(self.draws as u64),
+                )?;
             }
         }
         Ok(())
@@ -182,8 +186,13 @@ fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     let Launch { kernel, grid, threads, shared_bytes, parameters } = launch;
     let failed = |cause: String| Error::new(ErrorKind::Kernel, *kernel, cause);
     let symbol = CString::new(*kernel).map_err(|e| failed(e.to_string()))?;
-    let shape =
-        LaunchShape { grid: *grid, threads: *threads, shared_bytes: *shared_bytes, checked: u32::from(checked), seed };
+    let shape = LaunchShape {
+        grid: *grid,
+        threads: *threads,
+        shared_bytes: *shared_bytes,
+        checked: u32::from(checked),
+        seed,
+    };
     let mut message = vec![0u8; MESSAGE_BYTES];
     // SAFETY: symbol, shape, parameters and message live through the call; whoever queued the launch promised that
     // its parameters are the kernel's and its addresses live.
