@@ -42,15 +42,15 @@ impl Encoding {
         }
     }
 
-    /// Where in a buffer of `total` values some of them are kept: the byte ranges that together hold what
-    /// [`Encoding::encode`] makes of them. They begin at a multiple of the alignment.
-    pub fn pieces(self, values: Range<usize>, total: usize) -> Vec<Range<usize>> {
+    /// Where in a buffer of `total` values some of them, from a multiple of the alignment on, are kept: the byte ranges
+    /// that together hold what [`Encoding::encode`] makes of them. The second is empty where there are no scales.
+    pub fn pieces(self, values: Range<usize>, total: usize) -> [Range<usize>; 2] {
         match self {
-            Self::F32 | Self::Bf16 => vec![self.bytes(values.start)..self.bytes(values.end)],
+            Self::F32 | Self::Bf16 => [self.bytes(values.start)..self.bytes(values.end), 0..0],
             Self::Block8(_) => {
                 let blocks = values.start / BLOCK..values.end.div_ceil(BLOCK);
                 let scale = |block: usize| total.div_ceil(BLOCK) * BLOCK + block * size_of::<f32>();
-                vec![blocks.start * BLOCK..blocks.end * BLOCK, scale(blocks.start)..scale(blocks.end)]
+                [blocks.start * BLOCK..blocks.end * BLOCK, scale(blocks.start)..scale(blocks.end)]
             }
         }
     }

@@ -155,7 +155,7 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     };
     let mut gradients = Vec::new();
     for name in &parameters {
-        write(&mut engine, name, Flat::Parameters, &as_mode(inputs.f32(&format!("init.{name}"))?));
+        write(&mut engine, name, Flat::Parameters, &as_mode(inputs.f32(&format!("init.{name}"))?))?;
         gradients.push(as_mode(inputs.f32(&format!("grads.{name}"))?));
     }
     let mut steps = vec![Vec::new(); parameters.len()];
@@ -170,23 +170,23 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
         })?;
         for (name, gradients) in parameters.iter().zip(&gradients) {
             let elements = gradients.len() / rates.len();
-            write(&mut engine, name, Flat::Gradients, &gradients[step * elements..][..elements]);
+            write(&mut engine, name, Flat::Gradients, &gradients[step * elements..][..elements])?;
         }
         engine.run(&planned)?;
         for (name, steps) in parameters.iter().zip(&mut steps) {
-            let mut values = read(&engine, name, Flat::Parameters);
+            let mut values = read(&engine, name, Flat::Parameters)?;
             if mode.bf16_parameters {
                 values.iter_mut().for_each(|p| *p = round(*p));
-                write(&mut engine, name, Flat::Parameters, &values);
+                write(&mut engine, name, Flat::Parameters, &values)?;
             }
             steps.extend(values);
         }
     }
     let trajectory = |(name, steps): (&&str, Vec<f32>)| {
-        let (moment1, moment2) = (read(&engine, name, Flat::Moment1), read(&engine, name, Flat::Moment2));
-        Trajectory { steps, moment1, moment2 }
+        let (moment1, moment2) = (read(&engine, name, Flat::Moment1)?, read(&engine, name, Flat::Moment2)?);
+        Ok(Trajectory { steps, moment1, moment2 })
     };
-    Ok(parameters.iter().zip(steps).map(trajectory).collect())
+    parameters.iter().zip(steps).map(trajectory).collect()
 }
 
 /// One launch over the flat buffers.
@@ -203,11 +203,11 @@ fn record(layout: &Persistent, settings: AdamWSettings) -> Result<Program> {
     Ok(program)
 }
 
-fn read(engine: &Engine, name: &str, flat: Flat) -> Vec<f32> {
-    engine.parameter(name, flat).unwrap().expect("a parameter of the layout")
+fn read(engine: &Engine, name: &str, flat: Flat) -> Result<Vec<f32>> {
+    Ok(engine.parameter(name, flat)?.expect("a parameter of the layout"))
 }
 
-fn write(engine: &mut Engine, name: &str, flat: Flat, values: &[f32]) {
+fn write(engine: &mut Engine, name: &str, flat: Flat, values: &[f32]) -> Result<()> {
     let offset = engine.layout().parameter(name).expect("a parameter of the layout").offset;
-    engine.set_flat(flat, offset, values).unwrap();
+    engine.set_flat(flat, offset, values)
 }

@@ -146,7 +146,8 @@ impl Engine {
             let mut kept = vec![0; encoding.bytes(values.len())];
             encoding.encode(&values, &mut kept);
             let mut rest = &kept[..];
-            for piece in encoding.pieces(offset..offset + values.len(), self.layout.elements()) {
+            let pieces = encoding.pieces(offset..offset + values.len(), self.layout.elements());
+            for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
                 let (part, after) = rest.split_at(piece.len());
                 self.memory.write(Region::Persistent, start + piece.start, part)?;
                 rest = after;
@@ -172,7 +173,8 @@ impl Engine {
         let Some((start, encoding)) = self.flat_place(flat) else { return Ok(None) };
         let (mut kept, mut values) = (vec![0; encoding.bytes(elements)], vec![0.0; elements]);
         let mut rest = &mut kept[..];
-        for piece in encoding.pieces(offset..offset + elements, self.layout.elements()) {
+        let pieces = encoding.pieces(offset..offset + elements, self.layout.elements());
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
             let (part, after) = rest.split_at_mut(piece.len());
             self.memory.read(Region::Persistent, start + piece.start, part)?;
             rest = after;
