@@ -46,11 +46,12 @@ fn miniature(criterion: &mut Criterion) {
         let (program, inputs) = step::record(&model, &shape, policy).expect("a step is recorded");
         let flops = program.flops();
         let mut engine = Engine::new(Cpu::new(), 0, persistent.clone()).expect("there is memory");
-        let planned = engine.plan(program);
+        let planned = engine.plan(program).expect("it can be planned");
         let settings =
             AdamWSettings { form: Form::F32, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
-        let update =
-            engine.plan(optimize::record(&persistent, settings, false).expect("an update is recorded"));
+        let update = engine
+            .plan(optimize::record(&persistent, settings, false).expect("an update is recorded"))
+            .expect("it can be planned");
         engine.reserve(&planned).expect("there is memory");
         engine.load_weights(&planned.program, &ModelWeights(&weights)).expect("weights are read");
         let all = [inputs.mean, inputs.logvar, inputs.prompt_embeds, inputs.positions];

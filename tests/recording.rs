@@ -69,7 +69,7 @@ impl Recording {
         let gradients = derive(&mut self.program, &seeded, &[], wanted, ops::derivative)?;
         let samples = self.state.as_ref().map_or(1, |(_, samples)| samples.len());
         let mut engine = Engine::new(device, 0, Persistent::new(samples))?;
-        let planned = engine.plan(self.program);
+        let planned = engine.plan(self.program)?;
         engine.reserve(&planned)?;
         if let Some((header, samples)) = &self.state {
             engine.change_step_state(samples.len(), |state| {

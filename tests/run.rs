@@ -7,6 +7,7 @@ mod run {
     mod checkpoints;
     mod disk;
     mod drawing;
+    mod emulated;
     mod encoding;
     mod interrupting;
     mod mistakes;

@@ -33,7 +33,6 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("kernels", &["device", "error", "random", "tensor"]),
     ("autograd", &["device", "error", "kernels", "tensor"]),
     ("ops", &["autograd", "error", "kernels", "tensor"]),
-    ("doctor", &["autograd", "device", "error", "kernels", "ops", "random", "tensor"]),
     ("models", &["autograd", "device", "error", "kernels", "ops", "random", "tensor", "weights"]),
     ("export", &["error", "models", "tensor", "weights"]),
     ("prepare", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
@@ -58,6 +57,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "weights",
         ],
     ),
+    ("doctor", &["autograd", "device", "error", "kernels", "models", "ops", "random", "tensor", "train"]),
     (
         "run",
         &[
@@ -65,7 +65,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "report", "settings", "train", "validate", "weights",
         ],
     ),
-    ("cli", &["device", "error", "files", "prepare", "report", "run", "settings"]),
+    ("cli", &["autograd", "device", "doctor", "error", "files", "prepare", "report", "run", "settings"]),
 ];
 
 /// The files with `unsafe` code, and why each needs it.

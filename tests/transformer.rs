@@ -118,7 +118,7 @@ impl Model {
         (height, width): (usize, usize),
     ) -> Result<(Engine, Planned)> {
         let mut engine = Engine::new(device, 0, persistent)?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
         let table = positions::read(&self.weights, &self.config, height, width)?;
@@ -133,7 +133,7 @@ impl Model {
         let (inputs, outputs) =
             record_modulation(&mut program, &self.config, &Adapters::default(), &layout, rows)?;
         let mut engine = Engine::new(device, 0, layout)?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         engine.load_weights(&planned.program, &ModelWeights(&self.weights))?;
         Ok(Modulator { engine, planned, inputs, outputs })

@@ -4,6 +4,7 @@
 
 mod demo;
 mod device;
+mod doctor;
 mod failure;
 mod overrides;
 mod plan;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "sargent", version, after_long_help = EXAMPLES)]
 struct CommandLine {
-    /// Where to compute: auto, cpu or cuda
+    /// Where to compute: auto, cpu, cuda or emulator
     ///
     /// `auto` takes the best device that is there and says which. `plan` also takes cuda:24GiB, a card of that
     /// size, on a machine without it. Without this option, the setting `device` decides.
@@ -38,6 +39,7 @@ enum Command {
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -47,6 +49,7 @@ Examples:
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent doctor                                    is the card all right, and every kernel on it?
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
 
@@ -73,6 +76,7 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
+        Command::Doctor(args) => doctor::run(&args, device),
     }
 }
 

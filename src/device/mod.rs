@@ -109,6 +109,11 @@ fn parse_size(text: &str) -> Result<u64> {
         .ok_or_else(|| Error::usage(format!("`{text}` is not a memory size")).hint("write it like 24GiB"))
 }
 
+/// Which CUDA kernels this program carries, in words.
+pub fn kernels_on_board() -> String {
+    "this build has no CUDA kernels".to_owned()
+}
+
 /// Resolves a choice to the device that will run, and says why.
 pub fn choose(choice: Choice) -> Result<(Device, String)> {
     match choice {

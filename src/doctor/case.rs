@@ -106,6 +106,18 @@ impl Recorder {
         id
     }
 
+    /// An input that repeats the same million normals: for measurements, where drawing more would take longer than
+    /// what is measured.
+    pub fn repeated(&mut self, name: &str, shape: impl Into<Shape>) -> TensorId {
+        let shape = shape.into();
+        let mut values = vec![0.0; shape.elements().min(1 << 20)];
+        Stream::new(1, Purpose::Noise, 0, 0, 0).fill_normal(&mut values);
+        let values = values.iter().copied().cycle().take(shape.elements()).collect();
+        let id = self.program.input(name, shape);
+        self.inputs.push((id, values));
+        id
+    }
+
     /// An input of ids.
     pub fn ids(&mut self, name: &str, shape: impl Into<Shape>, values: Vec<i32>) -> TensorId {
         let id = self.program.add(name, shape, DType::I32, Home::Input);

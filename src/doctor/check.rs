@@ -7,9 +7,10 @@ use crate::device::cpu::Cpu;
 use crate::doctor::case::{Case, Output, Recorder};
 use crate::error::Result;
 use crate::kernels::step_state;
+use serde::Serialize;
 
 /// How one output compares.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// The output's name.
     pub output: String,
@@ -22,7 +23,7 @@ pub struct Comparison {
 }
 
 /// What came of a case.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// Every output.
     pub comparisons: Vec<Comparison>,
@@ -49,45 +50,59 @@ pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
 
 /// Every output of a case on a device, by name.
 fn outputs(case: &Case, device: &Device) -> Result<Vec<(String, Vec<f32>)>> {
-    let mut recorder = Recorder::default();
-    (case.record)(&mut recorder)?;
-    let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
-    let layout = layout.unwrap_or_else(|| Persistent::new(1));
-    let mut engine = Engine::new(device.clone(), 0, layout)?;
-    let planned = engine.plan(program);
-    engine.reserve(&planned)?;
-    inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
-    ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;
-    flats.iter().try_for_each(|(flat, values)| engine.set_flat(*flat, 0, values))?;
-    let samples = state.as_ref().map_or(0, |(_, samples)| samples.len());
-    if let Some((header, samples)) = &state {
-        engine.change_step_state(samples.len(), |words| {
-            *step_state::header_mut(words) = *header;
-            step_state::samples_mut(words).copy_from_slice(samples);
-        })?;
-    }
-    engine.run(&planned)?;
-    outputs.iter().map(|output| read(&mut engine, &planned, output, samples)).collect()
+    let mut ready = Ready::new(case, device)?;
+    ready.engine.run(&ready.planned)?;
+    (0..ready.outputs.len()).map(|index| ready.read(index)).collect()
 }
 
-fn read(
-    engine: &mut Engine,
-    planned: &Planned,
-    output: &Output,
+/// A case in a device's memory, its inputs written.
+#[derive(Debug)]
+pub struct Ready {
+    /// The memory.
+    pub engine: Engine,
+    /// What is to run.
+    pub planned: Planned,
+    outputs: Vec<Output>,
     samples: usize,
-) -> Result<(String, Vec<f32>)> {
-    match output {
-        Output::Tensor(id) => {
-            let name = planned.program.tensors[id.index()].name.clone();
-            Ok((name, engine.read(planned, *id)?))
+}
+
+impl Ready {
+    /// Records, plans and writes `case`.
+    pub fn new(case: &Case, device: &Device) -> Result<Self> {
+        let mut recorder = Recorder::default();
+        (case.record)(&mut recorder)?;
+        let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
+        let layout = layout.unwrap_or_else(|| Persistent::new(1));
+        let mut engine = Engine::new(device.clone(), 0, layout)?;
+        let planned = engine.plan(program)?;
+        engine.reserve(&planned)?;
+        inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
+        ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;
+        flats.iter().try_for_each(|(flat, values)| engine.set_flat(*flat, 0, values))?;
+        let samples = state.as_ref().map_or(0, |(_, samples)| samples.len());
+        if let Some((header, samples)) = &state {
+            engine.change_step_state(samples.len(), |words| {
+                *step_state::header_mut(words) = *header;
+                step_state::samples_mut(words).copy_from_slice(samples);
+            })?;
         }
-        Output::Flat(flat) => Ok((format!("{flat:?}"), engine.flat(*flat)?.unwrap_or_default())),
-        Output::StepState => {
-            let state = engine.step_state(samples)?;
-            let header = step_state::header(state);
-            let losses = step_state::samples(state).iter().map(|sample| sample.loss);
-            let values = losses.chain([header.gradient_norm, header.clip_factor]).collect();
-            Ok(("step state".to_owned(), values))
+        Ok(Self { engine, planned, outputs, samples })
+    }
+
+    fn read(&mut self, index: usize) -> Result<(String, Vec<f32>)> {
+        match &self.outputs[index] {
+            Output::Tensor(id) => {
+                let name = self.planned.program.tensors[id.index()].name.clone();
+                Ok((name, self.engine.read(&self.planned, *id)?))
+            }
+            Output::Flat(flat) => Ok((format!("{flat:?}"), self.engine.flat(*flat)?.unwrap_or_default())),
+            Output::StepState => {
+                let state = self.engine.step_state(self.samples)?;
+                let header = step_state::header(state);
+                let losses = step_state::samples(state).iter().map(|sample| sample.loss);
+                let values = losses.chain([header.gradient_norm, header.clip_factor]).collect();
+                Ok(("step state".to_owned(), values))
+            }
         }
     }
 }

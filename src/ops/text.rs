@@ -79,7 +79,7 @@ mod tests {
         let out = record(&mut program, &ids)?;
         program.output(out);
         let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(0))?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         for ((values, _), &id) in inputs.iter().zip(&ids) {
             engine.write(&planned, id, values)?;

@@ -226,7 +226,9 @@ impl Opened {
             let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
             record_modulation(&mut modulation, &self.config, &adapters, &self.persistent, rows)?;
             let decoder = vae.record(Direction::Decode, shape.width, shape.height)?.program;
-            let planned = [transformer, modulation, decoder].map(|program| Planned::new(program, limits));
+            let programs = [transformer, modulation, decoder].into_iter();
+            let planned: Vec<_> =
+                programs.map(|program| Planned::new(program, limits)).collect::<Result<_>>()?;
             needs.arena = planned.iter().map(|p| p.plan.bytes).fold(needs.arena, usize::max);
             needs.weights = programs::weight_bytes([&*planned[2].program]);
         }

@@ -52,7 +52,7 @@ impl Programs {
         let mut steps = BTreeMap::new();
         for &shape in shapes {
             let (program, inputs) = step::record(model, &shape, policy)?;
-            steps.insert(shape, (planned(program), inputs));
+            steps.insert(shape, (planned(program)?, inputs));
         }
         let StepModel { config, adapters, persistent, .. } = *model;
         let mut program = Program::new();
@@ -61,9 +61,9 @@ impl Programs {
         let optimize = optimize::record(model.persistent, recipe.adamw, recipe.average.is_some())?;
         Ok(Self {
             steps,
-            modulation: (planned(program), inputs, vectors),
+            modulation: (planned(program)?, inputs, vectors),
             modulation_rows,
-            optimize: planned(optimize),
+            optimize: planned(optimize)?,
         })
     }
 

@@ -196,7 +196,7 @@ impl<'a> Drawing<'a> {
 
 /// Plans a program and makes room and weights for it.
 fn ready(engine: &mut Engine, program: Program, weights: &dyn WeightSource) -> Result<Planned> {
-    let planned = engine.plan(program);
+    let planned = engine.plan(program)?;
     engine.reserve(&planned)?;
     engine.load_weights(&planned.program, weights)?;
     Ok(planned)

@@ -1,6 +1,6 @@
 //! AdamW trajectories on given gradients: in f32, with bf16 parameters, and with states in bf16 and in 8 bits.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use half::bf16;
 use sargent::autograd::persistent::Flat;
@@ -70,13 +70,13 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
             if mode.bf16_parameters {
                 check_rounded(checks, &what("param"), &ours.steps, &expected.f32(&param)?);
             } else {
-                let limit = case.tolerance(&[mode.name, &param])?;
+                let limit = case.tolerance(&[mode.name, &param], Of::Exact)?;
                 checks.close(&what("param"), &ours.steps, &expected.f32(&param)?, limit);
             }
             let states = [("exp_avg", &ours.moment1), ("exp_avg_sq", &ours.moment2)];
             for (state, ours) in states {
                 let name = format!("{state}.{index}");
-                let limit = case.tolerance_or(&[mode.name, &name], STATE_LIMIT);
+                let limit = case.tolerance_or(&[mode.name, &name], STATE_LIMIT, Of::Exact);
                 checks.close(&what(state), ours, &expected.f32(&name)?, limit);
             }
             if expected.contains(&format!("param_bf16.{index}")) {
@@ -149,7 +149,7 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     }
     let program = record(&layout, settings)?;
     let mut engine = Engine::new(device()?, 0, layout)?;
-    let planned = engine.plan(program);
+    let planned = engine.plan(program)?;
     let as_mode = |values: Vec<f32>| -> Vec<f32> {
         if mode.bf16_inputs { values.into_iter().map(round).collect() } else { values }
     };

@@ -3,7 +3,7 @@
 //! LoRA in both scalings is what the program trains. DoRA, LoHa and LoKr are not yet supported: they are listed,
 //! and lowered by hand, so that the linear op is known to do what they will need.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use super::lowering::{DenseAdapter, Matrix};
 use crate::recording::Recording;
@@ -84,7 +84,7 @@ fn check_low_rank(
     let adapter = Adapter::LowRank { a, b, scale, output_scale };
     let ours = run(frozen, &adapter)?;
     check_outcome(case, checks, (name, tensors), &ours, &merged_weight(frozen, &adapter)?)?;
-    let limit = case.tolerance(&[name, "grads"])?;
+    let limit = case.tolerance(&[name, "grads"], Of::Gradient)?;
     let mut close = |parameter: &str, ours: &[f64]| -> Result<()> {
         let expected = tensors.f32(&format!("grad.{parameter}"))?;
         checks.close(&format!("{name} grad.{parameter}"), ours, &expected, limit);
@@ -115,7 +115,7 @@ fn check_dense(
     check_outcome(case, checks, (name, tensors), &ours, &merged_weight(frozen, &adapter)?)?;
     let (rows, columns) = (frozen.weight.rows, frozen.weight.columns);
     let dw = Matrix::new(rows, columns, |i, j| f64::from(ours.gradients[0][i * columns + j]));
-    let limit = case.tolerance(&[name, "grads"])?;
+    let limit = case.tolerance(&[name, "grads"], Of::Gradient)?;
     for (parameter, gradient) in dense.gradients(&dw) {
         let parameter = format!("grad.{parameter}");
         checks.close(&format!("{name} {parameter}"), &gradient.values, &tensors.f32(&parameter)?, limit);
@@ -130,11 +130,21 @@ fn check_outcome(
     ours: &Outcome,
     merged: &[f32],
 ) -> Result<()> {
-    checks.close(&format!("{name} y"), &ours.y, &tensors.f32("y")?, case.tolerance(&[name, "y"])?);
-    let limit = case.tolerance(&[name, "grad_x"])?;
+    checks.close(
+        &format!("{name} y"),
+        &ours.y,
+        &tensors.f32("y")?,
+        case.tolerance(&[name, "y"], Of::Output)?,
+    );
+    let limit = case.tolerance(&[name, "grad_x"], Of::Gradient)?;
     checks.close(&format!("{name} grad_x"), &ours.grad_x, &tensors.f32("grad_x")?, limit);
     if tensors.contains("merged_weight") {
-        checks.close(&format!("{name} merged weight"), merged, &tensors.f32("merged_weight")?, MERGED_LIMIT);
+        checks.close(
+            &format!("{name} merged weight"),
+            merged,
+            &tensors.f32("merged_weight")?,
+            Of::Output.limit(MERGED_LIMIT),
+        );
     }
     Ok(())
 }

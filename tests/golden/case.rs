@@ -62,6 +62,41 @@ pub fn device() -> Result<Device> {
     Ok(device::choose(name.parse::<Choice>()?)?.0)
 }
 
+/// Whether the device computes in f32; a device that does not is held to the bounds of bf16.
+pub fn computes_in_f32() -> bool {
+    std::env::var("SARGENT_DEVICE").map_or(true, |name| name == "cpu")
+}
+
+/// What a tensor is, where a device that computes in bf16 has a bound of its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Of {
+    /// A result of the forward pass.
+    Output,
+    /// A gradient, or latents that were sampled.
+    Gradient,
+    /// A loss.
+    Loss,
+    /// f32 on every device.
+    Exact,
+}
+
+impl Of {
+    /// The relative L2 error that bf16 may make.
+    fn bound_in_bf16(self) -> f64 {
+        match self {
+            Self::Output => 1e-2,
+            Self::Gradient => 5e-2,
+            Self::Loss => 2e-2,
+            Self::Exact => 0.0,
+        }
+    }
+
+    /// `limit`, or the bound of bf16 on a device that computes in it.
+    pub fn limit(self, limit: f64) -> f64 {
+        if computes_in_f32() { limit } else { limit.max(self.bound_in_bf16()) }
+    }
+}
+
 impl Case {
     fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("case.json");
@@ -129,14 +164,28 @@ impl Case {
         Ok(object.keys().map(String::as_str).collect())
     }
 
-    /// The limit that the case recommends for what is at the end of `keys` in its tolerances.
-    pub fn tolerance(&self, keys: &[&str]) -> Result<f64> {
-        self.recommended(keys).ok_or_else(|| self.lacks(keys))
+    /// The limit for what is at the end of `keys` in the case's tolerances. In bf16 it is three times the error that
+    /// torch makes there, where the case knows it.
+    pub fn tolerance(&self, keys: &[&str], of: Of) -> Result<f64> {
+        let recommended = self.recommended(keys).ok_or_else(|| self.lacks(keys))?;
+        Ok(self.in_bf16(keys, of).unwrap_or_else(|| of.limit(recommended)))
     }
 
     /// [`Case::tolerance`], or `limit` where the case recommends none.
-    pub fn tolerance_or(&self, keys: &[&str], limit: f64) -> f64 {
-        self.recommended(keys).unwrap_or(limit)
+    pub fn tolerance_or(&self, keys: &[&str], limit: f64, of: Of) -> f64 {
+        self.tolerance(keys, of).unwrap_or_else(|_| of.limit(limit))
+    }
+
+    /// Three times what torch's bf16 is off by, on a device that computes in bf16.
+    fn in_bf16(&self, keys: &[&str], of: Of) -> Option<f64> {
+        if computes_in_f32() || matches!(of, Of::Exact) {
+            return None;
+        }
+        let tolerances = &self.about["tolerances"];
+        let entry = keys.iter().try_fold(tolerances, |value, key| value.get(key))?;
+        let beside =
+            || tolerances.get(format!("{}_bf16_vs_fp64", keys.first()?))?.get(keys.last()?)?.as_f64();
+        Some(3.0 * entry.get("bf16_vs_fp64").and_then(Value::as_f64).or_else(beside)?)
     }
 
     fn recommended(&self, keys: &[&str]) -> Option<f64> {

@@ -111,3 +111,9 @@ where
 pub fn norm<A: Copy + Into<f64>>(values: &[A]) -> f64 {
     values.iter().map(|&x| x.into() * x.into()).sum::<f64>().sqrt()
 }
+
+/// The cosine between two vectors, in f64.
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+    product / (norm(a) * norm(b))
+}

@@ -1,6 +1,6 @@
 //! The loss and its gradients: of every adapter, and of every input.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use crate::transformer::{Model, record, set_parameters, weights_file};
 use sargent::autograd::derive::derive;
@@ -83,7 +83,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
 
     let losses = step_state::samples(engine.step_state(samples)?).iter().map(|sample| f64::from(sample.loss));
     let loss = losses.sum::<f64>() / samples as f64;
-    checks.close("loss", &[loss], &outputs.f32("loss")?, case.tolerance(&["loss"])?);
+    checks.close("loss", &[loss], &outputs.f32("loss")?, case.tolerance(&["loss"], Of::Loss)?);
     let computed =
         [("model_pred", prediction), ("noisy_latents", noised.noisy), ("grad_model_pred", dprediction)];
     let asked = wanted.iter().zip(gradients).filter_map(|(&(name, _), id)| Some((name, id?)));
@@ -95,13 +95,17 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
                     name,
                     &engine.read(&planned, id)?,
                     &outputs.f32(name)?,
-                    case.tolerance(&[name])?,
+                    case.tolerance(&[name], kind(name))?,
                 );
             }
             None => checks.fail(name, "this was not computed"),
         }
     }
     check_adapter_gradients(case, checks, &engine)
+}
+
+fn kind(name: &str) -> Of {
+    if name.starts_with("grad_") { Of::Gradient } else { Of::Output }
 }
 
 /// Noise levels and loss weights of the samples.
@@ -118,7 +122,7 @@ fn set_levels(engine: &mut Engine, inputs: &Tensors, samples: usize) -> Result<(
 /// The gradient of every adapter; of some it must be exactly zero.
 fn check_adapter_gradients(case: &Case, checks: &mut Checks, engine: &Engine) -> Result<()> {
     let expected = case.tensors("grads")?;
-    let (zeros, limit) = (case.exact_zeros(&["grads"]), case.tolerance(&["grads"])?);
+    let (zeros, limit) = (case.exact_zeros(&["grads"]), case.tolerance(&["grads"], Of::Gradient)?);
     for name in expected.names() {
         let Some(gradient) = engine.parameter(name, Flat::Gradients)? else {
             checks.fail(&format!("gradient of {name}"), "there is no such parameter");

@@ -1,7 +1,7 @@
 //! Whole training runs: losses, norms, rates and weights of every step, and the file that comes out.
 
-use super::case::{Case, Tensors, device};
-use super::checks::{Checks, norm};
+use super::case::{Case, Of, Tensors, computes_in_f32, device};
+use super::checks::{Checks, cosine, norm};
 use super::lora_grads::{adapters, base_model};
 use super::schedules::learning_rate;
 use crate::transformer::{Model, Modulator, Question, set_parameters};
@@ -31,6 +31,8 @@ use std::path::Path;
 const DATA_LIMIT: f64 = 1e-6;
 const STATE_LIMIT: f64 = 1e-3;
 const LOADED_LIMIT: f64 = 2e-5;
+/// What the cosine between ours and theirs may lack to 1.
+const MOVED_LIMIT: f64 = 0.02;
 
 /// The shift of the table that the data's indices point into.
 const SHIFT: f64 = 3.0;
@@ -100,8 +102,8 @@ impl Run<'_> {
         learning_rate(about, self.case.number(&["hyper", "lr"])?, warmup, total, 0.0)
     }
 
-    fn tolerance(&self, of: &str) -> Result<f64> {
-        self.case.tolerance(&[self.name, of])
+    fn tolerance(&self, name: &str, of: Of) -> Result<f64> {
+        self.case.tolerance(&[self.name, name], of)
     }
 
     fn check_step(
@@ -118,17 +120,17 @@ impl Run<'_> {
         let what = |key: &str| format!("{} step {step} {key}", self.name);
         let micro = report.micro_losses.len() as f64;
         let loss = report.micro_losses.iter().sum::<f64>() / micro;
-        let limit = self.tolerance("loss")?;
+        let limit = self.tolerance("loss", Of::Loss)?;
         checks.number(&what("loss"), loss, expected("loss"), limit);
         for (index, &loss) in report.micro_losses.iter().enumerate() {
             let expected = about["micro_losses"][index].as_f64().unwrap_or(f64::NAN);
             checks.number(&what(&format!("loss of micro-batch {index}")), loss, expected, limit);
         }
-        checks.number(&what("lr"), rate, expected("lr"), self.tolerance("lr")?);
-        let limit = self.tolerance("grad_norm_before_clip")?;
+        checks.number(&what("lr"), rate, expected("lr"), self.tolerance("lr", Of::Exact)?);
+        let limit = self.tolerance("grad_norm_before_clip", Of::Gradient)?;
         checks.number(&what("gradient norm"), report.norm, expected("grad_norm_before_clip"), limit);
         checks.number(&what("clip factor"), report.clip_factor, expected("clip_factor"), limit);
-        let limit = self.tolerance("final_adapter")?;
+        let limit = self.tolerance("final_adapter", Of::Output)?;
         for (side, key) in [("lora_A", "norm_all_A_after"), ("lora_B", "norm_all_B_after")] {
             let names = engine.layout().parameters().iter().map(|p| p.name.as_str());
             let mut norms = Vec::new();
@@ -147,7 +149,9 @@ impl Run<'_> {
             if plain { "pytorch_lora_weights".to_owned() } else { format!("{}_final_adapter", self.name) };
         let expected = self.case.tensors(&file)?;
         let zeros = self.case.exact_zeros(&[self.name, "final_adapter"]);
-        let (limit, moved_limit) = (self.tolerance("final_adapter")?, self.tolerance("final_minus_initial")?);
+        let limit = self.tolerance("final_adapter", Of::Gradient)?;
+        let moved_limit = self.tolerance("final_minus_initial", Of::Exact)?;
+        let (mut all_ours, mut all_theirs) = (Vec::new(), Vec::new());
         for name in expected.names() {
             let what = format!("{} final {name}", self.name);
             let Some(ours) = engine.parameter(name, Flat::Parameters)? else {
@@ -166,9 +170,16 @@ impl Run<'_> {
                 let moved = |end: &[f32]| -> Vec<f64> {
                     end.iter().zip(&start).map(|(end, start)| f64::from(*end) - f64::from(*start)).collect()
                 };
-                checks.close(&format!("{what}, moved"), &moved(&ours), &moved(&theirs), moved_limit);
+                let (ours, theirs) = (moved(&ours), moved(&theirs));
+                if computes_in_f32() {
+                    checks.close(&format!("{what}, moved"), &ours, &theirs, moved_limit);
+                }
+                all_ours.extend(ours);
+                all_theirs.extend(theirs);
             }
         }
+        let off = 1.0 - cosine(&all_ours, &all_theirs);
+        checks.within(&format!("{} direction of all that moved", self.name), off, MOVED_LIMIT);
         if !plain {
             return Ok(());
         }
@@ -178,7 +189,9 @@ impl Run<'_> {
             let second = state.strip_suffix(".exp_avg_sq").map(|name| (name, Flat::Moment2));
             let kept = first.or(second).map(|(name, flat)| engine.parameter(name, flat)).transpose()?;
             match kept.flatten() {
-                Some(ours) => checks.close(state, &ours, &states.f32(state)?, STATE_LIMIT),
+                Some(ours) => {
+                    checks.close(state, &ours, &states.f32(state)?, Of::Gradient.limit(STATE_LIMIT))
+                }
                 None => checks.fail(state, "there is no such state"),
             }
         }
@@ -224,7 +237,7 @@ impl Trainer {
         let (micro, inputs) = record_micro_batch(run, &layout, samples)?;
         let size = run.data.shape("latents")?;
         let (engine, micro) = model.engine(device()?, micro, layout, inputs.positions, (size[2], size[3]))?;
-        let optimizer = engine.plan(optimizer);
+        let optimizer = engine.plan(optimizer)?;
         let modulator = model.modulator(device()?, samples)?;
         Ok(Self { engine, modulator, micro, inputs, optimizer, betas: [betas[0], betas[1]], samples })
     }
@@ -322,7 +335,12 @@ fn check_loaded(case: &Case, checks: &mut Checks, model: &Model) -> Result<()> {
         [("base", Vec::new()), ("with_metadata", read_lora(&file)?), ("without_metadata", read_lora(&bare)?)]
     {
         let ours = predict_with(model, &file, modules, &expected)?;
-        checks.close(&format!("loaded adapter, {name}"), &ours, &expected.f32(name)?, LOADED_LIMIT);
+        checks.close(
+            &format!("loaded adapter, {name}"),
+            &ours,
+            &expected.f32(name)?,
+            Of::Output.limit(LOADED_LIMIT),
+        );
     }
     Ok(())
 }

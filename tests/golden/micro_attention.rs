@@ -1,6 +1,6 @@
 //! Joint attention of two streams, forward and backward, at a short and at a real length.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::{Checks, norm};
 use super::heads::Heads;
 use crate::recording::Recording;
@@ -19,12 +19,16 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     check_long(case, checks)
 }
 
+fn kind(name: &str) -> Of {
+    if name.starts_with("grad_") { Of::Gradient } else { Of::Output }
+}
+
 /// Whole tensors.
 fn check_full(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("full")?;
     let ours = run(case, "full", &expected, 1.0)?;
     for (name, ours) in TENSORS.into_iter().zip(&ours) {
-        let limit = case.tolerance(&["full", name])?;
+        let limit = case.tolerance(&["full", name], kind(name))?;
         checks.close(&format!("full {name}"), ours, &expected.f32(name)?, limit);
     }
     Ok(())
@@ -37,7 +41,7 @@ fn check_long(case: &Case, checks: &mut Checks) -> Result<()> {
     let rows = expected.i64("rows")?;
     let ours = run(case, "long", &expected, CODE)?;
     for (name, ours) in TENSORS.into_iter().zip(&ours) {
-        let limit = case.tolerance(&["long", name])?;
+        let limit = case.tolerance(&["long", name], kind(name))?;
         let token = |head: &[f32], row: i64| head[row as usize * heads.dim..][..heads.dim].to_vec();
         let whole_heads = ours.chunks_exact(heads.tokens * heads.dim);
         let picked: Vec<f32> =

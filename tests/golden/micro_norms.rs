@@ -1,6 +1,6 @@
 //! Norms, modulation, gates, activations and timestep features, each with its gradients.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use super::heads::Heads;
 use crate::recording::Recording;
@@ -33,7 +33,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
                         &format!("{name} {key}"),
                         ours,
                         &tensors.f32(key)?,
-                        case.tolerance(&[name, key])?,
+                        case.tolerance(&[name, key], kind(key))?,
                     );
                 }
                 None => checks.fail(&format!("{name} {key}"), "this was not computed"),
@@ -41,6 +41,10 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn kind(name: &str) -> Of {
+    if name.starts_with("grad_") { Of::Gradient } else { Of::Output }
 }
 
 /// Whether a tensor is a result of the op and not an input.
@@ -56,7 +60,7 @@ fn check_features(case: &Case, checks: &mut Checks, tensors: &Tensors) -> Result
     let features = recording.program.activation("features", shape);
     recording.program.launch(TimestepFeatures { timesteps, features })?;
     let ours = recording.run(device()?, &[features])?.read(features)?;
-    let limit = case.tolerance(&["timestep_features"])?;
+    let limit = case.tolerance(&["timestep_features"], Of::Output)?;
     let in_f32: Vec<f64> = tensors.f32("features")?.into_iter().map(f64::from).collect();
     for (what, expected) in [("features", in_f32), ("features_fp64", tensors.f64("features_fp64")?)] {
         let differences = ours.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs());

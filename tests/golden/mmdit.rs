@@ -1,6 +1,6 @@
 //! The transformer's output and every intermediate, from both layouts of its weights.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use crate::transformer::{Model, Question, weights_file};
 use sargent::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     for (name, ours) in &ours {
         let expected = if name == "output" { output.f32(name)? } else { intermediates.f32(name)? };
         match ours {
-            Some(ours) => checks.close(name, ours, &expected, case.tolerance(&[name])?),
+            Some(ours) => checks.close(name, ours, &expected, case.tolerance(&[name], Of::Output)?),
             None => checks.fail(name, "the program has no tensor of this name"),
         }
     }

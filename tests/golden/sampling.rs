@@ -1,6 +1,6 @@
 //! Sampling from given noise: every prediction and every latent.
 
-use super::case::{Case, device};
+use super::case::{Case, Of, device};
 use super::checks::Checks;
 use super::lora_grads::base_model;
 use crate::transformer::Question;
@@ -12,12 +12,17 @@ use sargent::models::adapter::Adapters;
 pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     let (inputs, outputs) = (case.tensors("inputs")?, case.tensors("outputs")?);
     let schedule = Schedule::sampling(case.count(&["hyper", "steps"])?, case.number(&["hyper", "shift"])?)?;
-    checks.close("sigmas", schedule.sigmas(), &outputs.f32("sigmas")?, case.tolerance(&["sigmas"])?);
+    checks.close(
+        "sigmas",
+        schedule.sigmas(),
+        &outputs.f32("sigmas")?,
+        case.tolerance(&["sigmas"], Of::Exact)?,
+    );
     checks.close(
         "timesteps",
         &schedule.timesteps(),
         &outputs.f32("timesteps")?,
-        case.tolerance(&["timesteps"])?,
+        case.tolerance(&["timesteps"], Of::Exact)?,
     );
 
     let model = base_model(case)?;
@@ -52,13 +57,18 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     checks.holds("the last latents are returned", latents.ends_with(&end));
     for (name, ours) in [("latents", &latents), ("pred_negative", &negatives), ("pred_positive", &positives)]
     {
-        let (expected, limit) = (outputs.f32(name)?, case.tolerance(&[name])?);
+        let (expected, limit) = (outputs.f32(name)?, case.tolerance(&[name], Of::Gradient)?);
         checks.close(name, ours, &expected, limit);
         let limits = case.find(&["tolerances", &format!("{name}_per_step")]);
         for (step, (ours, expected)) in ours.chunks(noise.len()).zip(expected.chunks(noise.len())).enumerate()
         {
             let own = limits.and_then(|limits| limits.get(step)?.get("recommended_rel_l2")?.as_f64());
-            checks.close(&format!("{name} at step {step}"), ours, expected, own.unwrap_or(limit));
+            checks.close(
+                &format!("{name} at step {step}"),
+                ours,
+                expected,
+                own.map_or(limit, |own| Of::Gradient.limit(own)),
+            );
         }
     }
     Ok(())

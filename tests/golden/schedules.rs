@@ -1,6 +1,6 @@
 //! Noise schedules, timestep densities, loss weightings and learning rates.
 
-use super::case::Case;
+use super::case::{Case, Of};
 use super::checks::Checks;
 use sargent::diffusion::density::{Density, LossWeighting, schedule_index};
 use sargent::diffusion::sigmas::{Schedule, TRAINING_LEVELS, timestep, training_sigmas};
@@ -21,7 +21,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
 
 fn check_noise_schedules(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("noise_schedules")?;
-    let limit = case.tolerance(&["noise_schedules"])?;
+    let limit = case.tolerance(&["noise_schedules"], Of::Exact)?;
     for shift in case.numbers(&["hyper", "shifts"])? {
         let mut close = |name: &str, ours: &[f64]| -> Result<()> {
             let name = format!("shift{shift}.{name}");
@@ -56,7 +56,7 @@ fn density(about: &Value) -> Result<Density> {
 
 fn check_densities(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("densities")?;
-    let limit = case.tolerance(&["densities"])?;
+    let limit = case.tolerance(&["densities"], Of::Exact)?;
     let table = training_sigmas(DENSITY_SHIFT);
     for name in case.names(&["hyper", "densities"])? {
         let density = density(case.value(&["hyper", "densities", name])?)?;
@@ -78,7 +78,7 @@ fn check_densities(case: &Case, checks: &mut Checks) -> Result<()> {
 
 fn check_weightings(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("densities")?;
-    let limit = case.tolerance(&["densities"])?;
+    let limit = case.tolerance(&["densities"], Of::Exact)?;
     let sigmas = expected.f32("weighting.sigmas")?;
     let schemes = expected.names().filter_map(|name| name.strip_prefix("weighting."));
     for scheme in schemes.filter(|scheme| *scheme != "sigmas") {
@@ -111,7 +111,7 @@ pub fn learning_rate(about: &Value, base: f64, warmup: u64, total: u64, end: f64
 
 fn check_learning_rates(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("learning_rates")?;
-    let limit = case.tolerance(&["learning_rates"])?;
+    let limit = case.tolerance(&["learning_rates"], Of::Exact)?;
     let number = |key: &str| case.number(&["hyper", "learning_rate", key]);
     let (base, warmup, total) = (number("base")?, number("warmup")? as u64, number("total")? as u64);
     let end = case.number(&["hyper", "learning_rate", "polynomial_lr_end"])?;

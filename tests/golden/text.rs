@@ -1,6 +1,6 @@
 //! The three text encoders and the prompt embeddings that are put together from them.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use sargent::autograd::{Engine, Persistent};
 use sargent::error::{Error, Result};
@@ -29,7 +29,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
     )?;
     let mut engine = Engine::new(device()?, 0, Persistent::new(0))?;
     let mut close = |name: &str, ours: &[f32]| -> Result<()> {
-        checks.close(name, ours, &outputs.f32(name)?, case.tolerance(&[name])?);
+        checks.close(name, ours, &outputs.f32(name)?, case.tolerance(&[name], Of::Output)?);
         Ok(())
     };
     for (number, clip) in (1..).zip(&clips) {

@@ -1,6 +1,6 @@
 //! The VAE: encoded and decoded pictures and what lies between, from both layouts of its weights.
 
-use super::case::{Case, Tensors, device};
+use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
 use sargent::autograd::{Engine, Persistent};
 use sargent::error::Result;
@@ -34,7 +34,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
         for (tensors, names) in [(&outputs, outputs.names()), (&intermediates, intermediates.names())] {
             for name in names {
                 let what = format!("{name} from {file}");
-                let limit = case.tolerance_or(&[name], MEAN_LIMIT);
+                let limit = case.tolerance_or(&[name], MEAN_LIMIT, Of::Output);
                 let found: Vec<_> = ours.iter().filter(|(found, _)| found == name).collect();
                 if found.is_empty() {
                     checks.fail(&what, "this was not computed");
@@ -83,7 +83,7 @@ fn program(
     let stages: Vec<_> = kept.names().filter_map(|name| Some((name, program.find(&stage(name))?))).collect();
     stages.iter().for_each(|&(_, id)| program.output(id));
     let mut engine = Engine::new(device()?, 0, Persistent::new(1))?;
-    let planned = engine.plan(program);
+    let planned = engine.plan(program)?;
     engine.reserve(&planned)?;
     engine.load_weights(&planned.program, &ModelWeights(vae.weights()))?;
     engine.write(&planned, input, input_values)?;

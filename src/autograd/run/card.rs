@@ -1,17 +1,17 @@
 //! Programs on a card: kernels queued on one stream, streamed weights arriving on another, and a captured graph for
 //! programs that stream nothing.
 
-use super::{Memory, Planned, Region, WeightSource, not_loaded};
+use super::{Memory, NoWeights, Planned, Region, WeightSource, not_loaded};
 use crate::autograd::encoding::Encoding;
 use crate::autograd::persistent::Persistent;
-use crate::autograd::program::{Home, Program, Work};
+use crate::autograd::program::{Home, Program, Tensor, Work};
+use crate::autograd::run::launches::{NodeLaunches, launches};
 use crate::autograd::run::staging::Staging;
 use crate::device::Precision;
-use crate::device::cuda::{Address, DeviceMemory, Event, Gpu, Graph, Launch, Located, Operands, Stream};
+use crate::device::cuda::{Address, DeviceMemory, Event, Gpu, Graph, Stream};
 use crate::error::Result;
 use crate::tensor::TensorId;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 /// A card's memory and its queues.
@@ -41,17 +41,8 @@ unsafe impl Send for Card {}
 struct Prepared {
     /// Whether the program is still there, so that its address stands for it.
     program: Weak<Program>,
-    nodes: Vec<PreparedNode>,
+    nodes: Vec<NodeLaunches>,
     graph: Option<Graph>,
-}
-
-#[derive(Debug)]
-struct PreparedNode {
-    /// To, from, bytes.
-    copies: Vec<(Address, Address, usize)>,
-    launches: Vec<Launch>,
-    /// For a weight that arrives: its place.
-    arrival: Option<Range<usize>>,
 }
 
 impl Card {
@@ -105,22 +96,18 @@ impl Card {
         unsafe { self.gpu.upload(to, staged.as_ptr(), bytes, stream) }
     }
 
-    /// Where every tensor of the program is.
-    fn locate(&self, planned: &Planned) -> Result<Vec<Located>> {
-        let (arena, persistent) = (self.arena.address(), self.persistent.address());
-        let tensors = planned.program.tensors.iter().zip(&planned.plan.offsets);
-        let locate = |(tensor, offset): (&crate::autograd::program::Tensor, &Option<usize>)| {
-            let address = match &tensor.home {
-                Home::Arena | Home::Input => arena + offset.unwrap_or(0) as Address,
-                Home::Persistent(place) => {
-                    let byte = self.layout.byte(*place, Precision::Bf16);
-                    persistent + byte.ok_or_else(|| not_loaded(&tensor.name))? as Address
-                }
-                Home::Weight(name) => *self.weights.get(name).ok_or_else(|| not_loaded(name))?,
-            };
-            Ok(Located { address, shape: tensor.shape.clone(), dtype: tensor.dtype })
-        };
-        tensors.map(locate).collect()
+    /// The address of a tensor outside the arena.
+    fn locate(&self, tensor: &Tensor) -> Result<Address> {
+        match &tensor.home {
+            Home::Persistent(place) => {
+                let byte =
+                    self.layout.byte(*place, Precision::Bf16).ok_or_else(|| not_loaded(&tensor.name))?;
+                Ok(self.persistent.address() + byte as Address)
+            }
+            Home::Weight(name) => self.weights.get(name).copied().ok_or_else(|| not_loaded(name)),
+            // Never touched by any node.
+            Home::Arena | Home::Input => Ok(self.arena.address()),
+        }
     }
 
     /// Makes a program's launches, unless they are made.
@@ -129,36 +116,12 @@ impl Card {
         let known = self.prepared.get(&key).is_some_and(|prepared| prepared.program.strong_count() > 0);
         if !known {
             self.prepared.retain(|_, prepared| prepared.program.strong_count() > 0);
-            let nodes = self.prepare_nodes(planned)?;
+            let architecture = self.gpu.properties().architecture;
+            let nodes = launches(planned, self.arena.address(), architecture, |tensor| self.locate(tensor))?;
             let program = Arc::downgrade(&planned.program);
             self.prepared.insert(key, Prepared { program, nodes, graph: None });
         }
         Ok(key)
-    }
-
-    fn prepare_nodes(&self, planned: &Planned) -> Result<Vec<PreparedNode>> {
-        let located = self.locate(planned)?;
-        let architecture = self.gpu.properties().architecture;
-        let bytes = |id: TensorId| planned.program.bytes(id);
-        let nodes = planned.program.nodes.iter().zip(&planned.copies).zip(&planned.plan.workspaces);
-        let prepare = |((node, copies), &(scratch, scratch_bytes)): (_, &(usize, usize))| {
-            let node: &crate::autograd::program::Node = node;
-            let copies: &Vec<(TensorId, TensorId)> = copies;
-            let address = |id: TensorId| located[id.index()].address;
-            let copies = copies.iter().map(|&(from, to)| (address(to), address(from), bytes(to))).collect();
-            let workspace = (self.arena.address() + scratch as Address, scratch_bytes);
-            let (launches, arrival) = match &node.work {
-                Work::Launch(kernel) => {
-                    (kernel.launches(&Operands::new(&located, workspace, architecture))?, None)
-                }
-                Work::WeightArrival { to, .. } => {
-                    let place = planned.place_of(*to)?;
-                    (Vec::new(), Some(place..place + bytes(*to)))
-                }
-            };
-            Ok(PreparedNode { copies, launches, arrival })
-        };
-        nodes.map(prepare).collect()
     }
 
     /// Queues a program's work.
@@ -202,7 +165,7 @@ impl Card {
     }
 
     /// Captures a program's work as a graph.
-    fn capture(&self, nodes: &[PreparedNode]) -> Result<Graph> {
+    fn capture(&self, nodes: &[NodeLaunches]) -> Result<Graph> {
         self.gpu.begin_capture(self.compute)?;
         let queued = nodes.iter().try_for_each(|node| queue_kernels(&*self.gpu, node, self.compute));
         let graph = self.gpu.end_capture(self.compute);
@@ -210,12 +173,12 @@ impl Card {
     }
 }
 
-fn queue_kernels(gpu: &dyn Gpu, node: &PreparedNode, stream: Stream) -> Result<()> {
+fn queue_kernels(gpu: &dyn Gpu, node: &NodeLaunches, stream: Stream) -> Result<()> {
     for &(to, from, bytes) in &node.copies {
         // SAFETY: both are places that the plan keeps apart, in memory that lives as long as the card.
         unsafe { gpu.copy(to, from, bytes, stream) }?;
     }
-    for launch in &node.launches {
+    for launch in &node.kernels {
         // SAFETY: the launch was made by its kernel from places in memory that lives as long as the card.
         unsafe { gpu.launch(launch, stream) }?;
     }
@@ -310,6 +273,16 @@ impl Memory for Card {
         }
         // SAFETY: the arena, the persistent region and the weights live as long as the card.
         unsafe { self.gpu.replay(graph, self.compute) }
+    }
+
+    fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64> {
+        let (start, end) = (self.gpu.create_event()?, self.gpu.create_event()?);
+        self.synchronize()?;
+        self.gpu.record(start, self.compute)?;
+        (0..runs).try_for_each(|_| self.run(planned, &NoWeights))?;
+        self.gpu.record(end, self.compute)?;
+        self.synchronize()?;
+        Ok(f64::from(self.gpu.elapsed(start, end)?) / 1e3)
     }
 }
 

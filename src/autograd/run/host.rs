@@ -1,12 +1,13 @@
 //! Programs on the processor.
 
-use super::{Memory, Planned, Region, WeightSource, not_loaded};
+use super::{Memory, NoWeights, Planned, Region, WeightSource, not_loaded};
 use crate::autograd::persistent::Persistent;
 use crate::autograd::program::{Home, Program, Work};
 use crate::device::Precision;
 use crate::device::cpu::{Buffer, Cpu, Located, Operands};
 use crate::error::Result;
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// The processor's memory.
 #[derive(Debug)]
@@ -127,6 +128,12 @@ impl Memory for Host {
     fn run(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()> {
         // From inside the pool a kernel hands out work without waking a sleeping thread for every launch.
         rayon::scope(|_| self.walk(planned, source))
+    }
+
+    fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64> {
+        let start = Instant::now();
+        (0..runs).try_for_each(|_| self.run(planned, &NoWeights))?;
+        Ok(start.elapsed().as_secs_f64())
     }
 }
 

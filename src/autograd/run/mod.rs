@@ -5,6 +5,7 @@
 
 mod card;
 mod host;
+mod launches;
 mod planned;
 mod staging;
 
@@ -58,6 +59,9 @@ trait Memory: std::fmt::Debug + Send {
 
     /// Runs a program, or queues it.
     fn run(&mut self, planned: &Planned, source: &dyn WeightSource) -> Result<()>;
+
+    /// Seconds that `runs` runs of a program take on the device.
+    fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64>;
 }
 
 /// Memory and everything in it: runs planned programs on a device.
@@ -92,7 +96,10 @@ impl Engine {
     }
 
     /// Plans `program` for this engine's device.
-    pub fn plan(&self, program: Program) -> Planned {
+    ///
+    /// # Errors
+    /// The device lacks a kernel.
+    pub fn plan(&self, program: Program) -> Result<Planned> {
         Planned::new(program, &self.limits)
     }
 
@@ -249,6 +256,12 @@ impl Engine {
     /// Runs a program all of whose weights are resident.
     pub fn run(&mut self, planned: &Planned) -> Result<()> {
         self.run_streamed(planned, &NoWeights)
+    }
+
+    /// Seconds that `runs` runs of a program without streamed weights take, by the device's own clock.
+    pub fn time(&mut self, planned: &Planned, runs: u32) -> Result<f64> {
+        self.run(planned)?;
+        self.memory.time(planned, runs)
     }
 
     /// Runs a program; weights that it streams come from `source`.

@@ -3,7 +3,9 @@
 use crate::autograd::lower::lower;
 use crate::autograd::plan::{Plan, plan};
 use crate::autograd::program::{Program, Work};
+use crate::autograd::run::launches::launches;
 use crate::device::Limits;
+use crate::device::cuda::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::TensorId;
 use std::sync::Arc;
@@ -21,10 +23,19 @@ pub struct Planned {
 
 impl Planned {
     /// Lowers and plans `program` for a device with `limits`.
-    pub fn new(mut program: Program, limits: &Limits) -> Self {
+    ///
+    /// # Errors
+    /// The device lacks a kernel, or a form of it; the error names it.
+    pub fn new(mut program: Program, limits: &Limits) -> Result<Self> {
         lower(&mut program, limits);
         let plan = plan(&program, limits);
-        Self::with_plan(program, plan)
+        let planned = Self::with_plan(program, plan);
+        if let Some(architecture) = limits.cuda {
+            // Any place will do to see whether every node can be launched.
+            const SOMEWHERE: Address = 1 << 32;
+            launches(&planned, SOMEWHERE, architecture, |_| Ok(SOMEWHERE))?;
+        }
+        Ok(planned)
     }
 
     /// `program` under a plan that was made for it.

@@ -254,7 +254,7 @@ impl ClipEncoder {
         let batch = Batch::new(texts)?;
         let ClipProgram { program, embeddings, end_rows, penultimate, pooled } =
             self.config.record(batch.len(), batch.tokens())?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         let mut rows = embedding::token_rows(self.weights.get(TOKENS)?, &batch.ids())?;
         embedding::add_positions(&mut rows, self.weights.get(POSITIONS)?, batch.tokens())?;

@@ -196,8 +196,9 @@ impl Encoders {
         if let LongText::T5(t5) = &self.long_text {
             programs.push(t5.config().record(batch, t5_length, Padding::Seen)?.program);
         }
-        let planned = programs.into_iter().map(|program| Planned::new(program, limits));
-        Ok(planned.map(|planned| planned.plan.bytes).max().unwrap_or(0))
+        let bytes = |program| Ok(Planned::new(program, limits)?.plan.bytes);
+        let bytes: Vec<usize> = programs.into_iter().map(bytes).collect::<Result<_>>()?;
+        Ok(bytes.into_iter().max().unwrap_or(0))
     }
 }
 

@@ -182,7 +182,7 @@ impl T5Encoder {
         let batch = Batch::new(texts)?;
         let T5Program { program, embeddings, ids, last } =
             self.config.record(batch.len(), batch.tokens(), padding)?;
-        let planned = engine.plan(program);
+        let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
         let rows = embedding::token_rows(self.weights.get(TOKENS)?, &batch.ids())?;
         engine.write(&planned, embeddings, &rows)?;

@@ -152,12 +152,12 @@ impl Vae {
 
     /// What encoding a picture of that size takes on a device; reads no weight.
     pub fn plan_encode(&self, width: usize, height: usize, limits: &Limits) -> Result<Footprint> {
-        Ok(footprint(self.record(Direction::Encode, width, height)?.program, limits))
+        footprint(self.record(Direction::Encode, width, height)?.program, limits)
     }
 
     /// What decoding a picture of that size takes on a device; reads no weight.
     pub fn plan_decode(&self, width: usize, height: usize, limits: &Limits) -> Result<Footprint> {
-        Ok(footprint(self.record(Direction::Decode, width, height)?.program, limits))
+        footprint(self.record(Direction::Decode, width, height)?.program, limits)
     }
 
     /// Runs the program for that size, made at the first picture of it.
@@ -171,7 +171,7 @@ impl Vae {
         let key = (direction, width, height);
         if !self.prepared.contains_key(&key) {
             let Recording { program, input, outputs } = self.record(direction, width, height)?;
-            let planned = engine.plan(program);
+            let planned = engine.plan(program)?;
             self.prepared.insert(key, Prepared { planned, input, outputs });
         }
         let Prepared { planned, input, outputs } = &self.prepared[&key];
@@ -193,11 +193,11 @@ pub fn unscale(latent: f32, constants: &VaeConstants) -> f32 {
     latent / constants.scaling_factor + constants.shift_factor
 }
 
-fn footprint(program: Program, limits: &Limits) -> Footprint {
-    let Planned { program, plan, .. } = Planned::new(program, limits);
+fn footprint(program: Program, limits: &Limits) -> Result<Footprint> {
+    let Planned { program, plan, .. } = Planned::new(program, limits)?;
     let resident = program.tensors.iter().filter(|tensor| matches!(tensor.home, Home::Weight(_)));
     let weights = resident.map(|tensor| tensor.shape.elements() * tensor.dtype.size()).sum();
-    Footprint { weights, arena: plan.bytes }
+    Ok(Footprint { weights, arena: plan.bytes })
 }
 
 #[cfg(test)]

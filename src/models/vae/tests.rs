@@ -68,7 +68,7 @@ fn run_with(
     let named: Vec<TensorId> = names.iter().map(|name| recording.program.find(name).unwrap()).collect();
     named.iter().for_each(|&id| recording.program.output(id));
     let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
-    let planned = engine.plan(recording.program);
+    let planned = engine.plan(recording.program).unwrap();
     engine.load_weights(&planned.program, &ModelWeights(vae.weights())).unwrap();
     engine.reserve(&planned).unwrap();
     engine.write(&planned, recording.input, input).unwrap();
@@ -174,7 +174,7 @@ fn halving_pads_right_and_bottom_only() {
         let y = recorder.conv(x, Conv::new("encoder.down.0.downsample.conv", HALVE, channels)).unwrap();
         recorder.program.output(y);
         let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
-        let planned = engine.plan(recorder.program);
+        let planned = engine.plan(recorder.program).unwrap();
         engine.load_weights(&planned.program, &ModelWeights(&weights)).unwrap();
         engine.reserve(&planned).unwrap();
         let mut lit = vec![0.0; 64 * channels];

@@ -26,7 +26,7 @@ impl Trial {
     fn run(mut self, output: TensorId) -> Vec<f32> {
         self.program.output(output);
         let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
-        let planned = engine.plan(self.program);
+        let planned = engine.plan(self.program).unwrap();
         engine.reserve(&planned).unwrap();
         for (id, values) in &self.inputs {
             engine.write(&planned, *id, values).unwrap();

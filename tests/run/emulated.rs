@@ -1,0 +1,72 @@
+//! Training by the CUDA kernels, on the emulator, follows training on the processor.
+
+use super::workshop::{Ended, Workshop};
+use serde_json::Value;
+
+const STEPS: usize = 3;
+
+/// What two losses may differ by, relative: a few roundings of bf16 through the whole model.
+const LOSS_LIMIT: f64 = 2e-2;
+/// What two gradient norms may differ by, relative.
+const NORM_LIMIT: f64 = 5e-2;
+
+/// A run of a few steps; its metrics.
+fn train(workshop: &Workshop, device: &str, set: &[&str]) -> Vec<Value> {
+    let steps = format!("max_train_steps={STEPS}");
+    let set = [set, &[&steps, "overwrite=true", "checkpointing_steps=0"]].concat();
+    Ended::of(workshop.command("train", &set).args(["--device", device])).succeeded();
+    workshop.metrics()
+}
+
+fn assert_follows(found: &[Value], expected: &[Value], what: &str) {
+    assert_eq!(found.len(), STEPS, "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        for (key, limit) in [("loss", LOSS_LIMIT), ("grad_norm", NORM_LIMIT)] {
+            let (found, expected) = (found[key].as_f64().unwrap(), expected[key].as_f64().unwrap());
+            let apart = (found - expected).abs() / expected.abs();
+            assert!(apart <= limit, "{what}: {key} {found} beside {expected}");
+        }
+        for key in ["step", "epoch", "lr"] {
+            assert_eq!(found[key], expected[key], "{what}: {key}");
+        }
+    }
+}
+
+/// Latents and embeddings come from one cache, so that what differs is the training.
+#[test]
+fn every_optimizer_follows_the_processor_and_repeats_its_bits() {
+    for optimizer in ["adamw", "adamw_bf16", "adamw_8bit"] {
+        let workshop = Workshop::new();
+        let set = [&*format!("optimizer={optimizer}")];
+        let expected = train(&workshop, "cpu", &set);
+        let found = train(&workshop, "emulator", &set);
+        assert_follows(&found, &expected, optimizer);
+        let first = workshop.lora();
+        assert_eq!(train(&workshop, "emulator", &set), found, "{optimizer}");
+        assert!(workshop.lora() == first, "{optimizer}: a second run gives another file");
+    }
+}
+
+#[test]
+fn recomputing_changes_no_bit() {
+    let workshop = Workshop::new();
+    let expected = train(&workshop, "cpu", &["recompute=store"]);
+    let mut files = Vec::new();
+    for recompute in ["store", "selective", "lean", "full"] {
+        let set = [&*format!("recompute={recompute}")];
+        let found = train(&workshop, "emulator", &set);
+        assert_follows(&found, &expected, recompute);
+        files.push(workshop.lora());
+    }
+    assert!(files.windows(2).all(|pair| pair[0] == pair[1]), "policies end in different files");
+}
+
+/// Masks come from the counters, so both devices drop the same elements.
+#[test]
+fn dropout_and_accumulation_follow_the_processor() {
+    let workshop = Workshop::new();
+    let set =
+        ["lora_dropout=0.3", "gradient_accumulation_steps=2", "use_ema=true", "lora_targets=all-linear"];
+    let expected = train(&workshop, "cpu", &set);
+    assert_follows(&train(&workshop, "emulator", &set), &expected, "dropout");
+}
