@@ -60,11 +60,11 @@ impl Table {
     }
 }
 
-/// The middle of part `part` of `parts` equal ones of 0.1 to 1, times 10^(decade - 6): a quotient of whole numbers,
-/// so that every device finds the same bits.
+/// The middle of part `part` of `parts` equal ones (a power of two) of 0.1 to 1, times 10^(decade - 6): one division of
+/// whole numbers, then one by a power of two, so that every device finds the same bits.
 fn entry(decade: u32, part: u32, parts: u32) -> f32 {
-    let (numerator, denominator) = (2 * parts + 18 * part + 9, 20 * parts * 10u32.pow(DECADES - 1 - decade));
-    (f64::from(numerator) / f64::from(denominator)) as f32
+    let (numerator, fives) = (2 * parts + 18 * part + 9, 5u32.pow(DECADES - decade));
+    numerator as f32 / fives as f32 / ((256 >> decade) * parts) as f32
 }
 
 impl Map {
