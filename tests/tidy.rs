@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("report", &["error", "files"]),
     ("weights", &["error", "files", "tensor"]),
     ("cache", &["error", "tensor", "weights"]),
-    ("device", &["error", "tensor"]),
+    ("device", &["error", "random", "tensor"]),
     ("kernels", &["device", "error", "random", "tensor"]),
     ("autograd", &["device", "error", "kernels", "tensor"]),
     ("ops", &["autograd", "error", "kernels", "tensor"]),

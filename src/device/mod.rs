@@ -123,6 +123,9 @@ pub fn choose(choice: Choice) -> Result<(Device, String)> {
             Err(Error::new(ErrorKind::Device, "--device cuda", "this build has no CUDA kernels")
                 .hint("use --device cpu"))
         }
+        #[cfg(emulator)]
+        Choice::Emulator => Ok((Device::Cuda(cuda::emulated::Emulated::open()), "emulated card".into())),
+        #[cfg(not(emulator))]
         Choice::Emulator => {
             Err(Error::new(ErrorKind::Device, "--device emulator", "this build has no emulator")
                 .hint("use --device cpu"))

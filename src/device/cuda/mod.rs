@@ -3,7 +3,10 @@
 //! [`gpu::Gpu`] is all that the rest of the crate knows of a card: memory, streams, events, copies, launches,
 //! graphs. The driver implements it for silicon, the emulator for machines without.
 
+#[cfg(emulator)]
+pub mod emulated;
 pub mod gpu;
+pub mod image;
 pub mod launch;
 pub mod memory;
 pub mod operands;

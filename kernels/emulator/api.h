@@ -1,0 +1,36 @@
+// What the host calls: device memory and launches.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A kernel of the table that the build generates; the table ends with a null symbol.
+typedef struct sargent_emulator_entry {
+  const char* symbol;
+  void (*kernel)(const void* parameters);
+} sargent_emulator_entry;
+
+extern const sargent_emulator_entry sargent_emulator_table[];
+
+// Device memory between pages that must not be touched, every byte 0xFF: NaN in bf16 and f32. Null if there is none.
+void* sargent_emulator_allocate(size_t bytes);
+void sargent_emulator_release(void* memory, size_t bytes);
+
+typedef struct sargent_emulator_launch_shape {
+  uint32_t grid[3];
+  uint32_t threads;
+  uint32_t shared_bytes;
+  uint32_t reserved;
+  uint64_t seed;  // of the order in which warps run
+} sargent_emulator_launch_shape;
+
+// Runs a kernel to its end. Returns 0, or 1 with what went wrong in `message`.
+int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
+                            char* message, size_t message_bytes);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,90 @@
+// The machine that kernels run on where there is no card: what the vocabulary's emulated bodies call.
+//
+// Every CUDA thread of a block is a fibre; blocks run one after another on the calling thread of the host. A word that
+// takes a whole warp is a rendezvous: the last lane to come does it for all. A word that waits switches to another
+// fibre. Everything here belongs to one host thread, so several can launch at once.
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define __device__
+#define __restrict__ __restrict
+
+// The C symbol of an emulated kernel.
+#ifndef SARGENT_EMULATED
+#define SARGENT_EMULATED(symbol) sargent_emulated_##symbol
+#endif
+
+namespace emulator {
+
+// A place in a kernel's source.
+struct Where {
+  const char* file;
+  int line;
+};
+
+constexpr Where here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+
+struct Block {
+  uint32_t index[3];
+  uint32_t grid[3];
+  int threads;
+};
+
+struct Thread {
+  int index;
+  Block* block;
+};
+
+// The thread that runs now.
+extern __thread Thread* current;
+
+// Fails unless the launch has at most `threads` threads a block.
+void expect_threads(int threads);
+
+// The launch's dynamic shared memory, and named arrays behind it.
+unsigned char* dynamic_shared();
+void* shared_array(const void* key, size_t bytes, size_t alignment);
+// An address within the block's shared memory, as the hardware numbers it.
+uint32_t shared_address(const void* shared);
+
+void block_barrier(Where where);
+void named_barrier(int id, int threads, bool waits, Where where);
+void warp_barrier(Where where);
+
+// Does `operation` once all lanes of the warp have come; it gets every lane's argument, null for lanes that the warp
+// does not have.
+using Operation = void (*)(void* const* lanes);
+void warp_operation(Operation operation, void* argument, const char* word, Where where);
+
+// Copies that land when they are waited for; until then the destination is poisoned.
+void copy_async(void* to, const void* from, int bytes, bool there, Where where);
+void commit_async();
+void wait_async(int groups);
+
+// Fails unless the address is a multiple of `alignment`.
+void expect_aligned(const void* address, size_t alignment);
+void expect_shared_aligned(const void* address, size_t alignment, Where where);
+
+// c += a b for all lanes' fragments of M x N tiles (kernels/device/mma.cuh says which lane holds what).
+struct Product;
+void multiply_fragments(Product* const* lanes, int m_tiles, int n_tiles);
+
+inline float float_of_bf16(uint16_t bits) {
+  const uint32_t wide = uint32_t(bits) << 16;
+  float value;
+  memcpy(&value, &wide, 4);
+  return value;
+}
+
+// To nearest, ties to even; NaN stays NaN.
+inline uint16_t bf16_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return uint16_t(bits >> 16 | 0x40);
+  return uint16_t((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
+}
+
+}  // namespace emulator
