@@ -12,17 +12,18 @@ namespace adamw {
 template <typename T>
 using Part = Vector<T, WIDTH>;
 
-// Eight values, rounded to bf16 up or down with the probability that makes the mean right.
-__device__ inline Part<bf16> round_stochastically(const Part<float>& values, const Stream& stream, uint64_t first) {
-  const auto words = stream.block(uint32_t(first / WIDTH));
+// Writes the thread's values, rounded by the bits that its elements have in `stream`.
+DEVICE void store_rounded(bf16* to, const Part<float>& values, const Stream& stream) {
+  const uint64_t first = first_element();
+  const Words random = stream.block(uint32_t(first / WIDTH));
   Part<bf16> rounded;
 #pragma unroll
-  for (int i = 0; i < WIDTH; ++i) rounded[i] = bf16_stochastic(values[i], words[i / 2] >> (16 * (i % 2)));
-  return rounded;
+  for (int i = 0; i < WIDTH; ++i) rounded[i] = round_stochastically(values[i], random.word[i / 2] >> (16 * (i % 2)));
+  rounded.store(to + first);
 }
 
 template <typename T>
-__device__ inline void average(float* average, const T* parameters, const StepHeader& state, uint64_t elements) {
+DEVICE void average(float* average, const T* parameters, const StepHeader& state, uint64_t elements) {
   const uint64_t first = first_element();
   if (first >= elements) return;
   Part<float> a;
@@ -37,7 +38,7 @@ __device__ inline void average(float* average, const T* parameters, const StepHe
 
 }  // namespace adamw
 
-KERNEL(adamw, AdamWParams, adamw::THREADS) {
+KERNEL(adamw_f32, AdamWParams, adamw::THREADS) {
   const uint64_t first = adamw::first_element();
   if (first >= p.elements) return;
   adamw::Part<float> gradients, parameters, moment1, moment2;
@@ -79,9 +80,9 @@ KERNEL(adamw_bf16, AdamWBf16Params, adamw::THREADS) {
   const auto stream = [&](uint32_t lane) {
     return Stream(state.seed[0], state.seed[1], Purpose::STOCHASTIC_ROUNDING, lane, state.step, 0);
   };
-  adamw::round_stochastically(new_parameters, stream(0), first).store(p.parameters + first);
-  adamw::round_stochastically(new_moment1, stream(1), first).store(p.moment1 + first);
-  adamw::round_stochastically(new_moment2, stream(2), first).store(p.moment2 + first);
+  adamw::store_rounded(p.parameters, new_parameters, stream(0));
+  adamw::store_rounded(p.moment1, new_moment1, stream(1));
+  adamw::store_rounded(p.moment2, new_moment2, stream(2));
 }
 
 KERNEL(moving_average, MovingAverageParams, adamw::THREADS) {

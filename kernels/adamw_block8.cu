@@ -12,22 +12,19 @@ template <typename T>
 using Part = Vector<T, WIDTH>;
 
 // The block's largest element by magnitude; of two that differ in sign, the positive one.
-__device__ inline float block_scale(const Part<float>& values) {
-  float highest = 0.0f, lowest = 0.0f;
+DEVICE float block_scale(const Part<float>& values) {
+  float highest = 0.0f, deepest = 0.0f;
 #pragma unroll
   for (int i = 0; i < WIDTH; ++i) {
     highest = math::max(highest, values[i]);
-    lowest = math::min(lowest, values[i]);
+    deepest = math::max(deepest, -values[i]);
   }
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    highest = math::max(highest, warp::shuffle_xor(highest, mask));
-    lowest = math::min(lowest, warp::shuffle_xor(lowest, mask));
-  }
-  return highest >= -lowest ? highest : lowest;
+  highest = warp::max(highest);
+  deepest = warp::max(deepest);
+  return highest >= deepest ? highest : -deepest;
 }
 
-__device__ inline Part<float> decode(const block8::Table& table, const Part<uint8_t>& codes, float scale) {
+DEVICE Part<float> decode(const block8::Table& table, const Part<uint8_t>& codes, float scale) {
   Part<float> values;
 #pragma unroll
   for (int i = 0; i < WIDTH; ++i) values[i] = table.entries[codes[i]] * scale;
@@ -36,7 +33,7 @@ __device__ inline Part<float> decode(const block8::Table& table, const Part<uint
 
 // Codes the warp's block, and writes the codes and the scale.
 template <typename Map>
-__device__ inline void encode(uint8_t* codes, float* scale_of_block, const block8::Table& table,
+DEVICE void encode(uint8_t* codes, float* scale_of_block, const block8::Table& table,
                               const Part<float>& values) {
   const float scale = block_scale(values);
   Part<uint8_t> coded;
@@ -49,7 +46,7 @@ __device__ inline void encode(uint8_t* codes, float* scale_of_block, const block
 }
 
 // The step on the block at `first`.
-__device__ inline void step_block(const AdamWBlock8Params& p, const Step& step, const block8::Table& map1,
+DEVICE void step_block(const AdamWBlock8Params& p, const Step& step, const block8::Table& map1,
                                   const block8::Table& map2, uint64_t first) {
   const uint64_t at = first + warp::lane() * WIDTH, block = first / ADAMW_BLOCK;
   Part<float> gradients, parameters;
@@ -78,7 +75,7 @@ __device__ inline void step_block(const AdamWBlock8Params& p, const Step& step, 
 }  // namespace adamw
 
 KERNEL(adamw_block8, AdamWBlock8Params, adamw::THREADS) {
-  SHARED(block8::Table, maps, [2]);
+  SHARED(block8::Table, maps, 2);
   block8::fill<block8::Signed>(maps[0]);
   block8::fill<block8::Unsigned>(maps[1]);
   block::sync();

@@ -18,7 +18,7 @@ struct Element {
 struct Step {
   float clip_factor, beta2, fresh1, fresh2, epsilon, kept, rate, root_correction;
 
-  __device__ Step(const AdamWDecay& decay, const StepHeader& state)
+  DEVICE Step(const AdamWDecay& decay, const StepHeader& state)
       : clip_factor(state.clip_factor),
         beta2(decay.beta2),
         fresh1(decay.fresh1),
@@ -28,7 +28,7 @@ struct Step {
         rate(state.learning_rate / state.bias_correction1),
         root_correction(math::sqrt(state.bias_correction2)) {}
 
-  __device__ Element operator()(Element e, float gradient) const {
+  DEVICE Element operator()(Element e, float gradient) const {
     const float g = gradient * clip_factor;
     e.m += fresh1 * (g - e.m);
     e.v = beta2 * e.v + fresh2 * g * g;
@@ -38,7 +38,7 @@ struct Step {
 };
 
 // The thread's first element.
-__device__ inline uint64_t first_element() {
+DEVICE uint64_t first_element() {
   return (uint64_t(grid::block_x()) * THREADS + block::thread()) * WIDTH;
 }
 

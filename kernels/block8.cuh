@@ -31,7 +31,7 @@ struct Table {
 
 // Entry `index` above zero, from 1 on. Numerator and denominator are exact in f32, and so is the last factor.
 template <typename Map>
-__device__ inline float entry_above_zero(int index) {
+DEVICE float entry_above_zero(int index) {
   if (index == ENTRIES - 1 - Map::ZERO) return 1.0f;
   int decade = 0, parts = Map::PARTS, first = 1, fives = 78125;  // 5^7
   while (index >= first + parts) first += parts, parts *= 2, ++decade, fives /= 5;
@@ -41,14 +41,14 @@ __device__ inline float entry_above_zero(int index) {
 }
 
 template <typename Map>
-__device__ inline float entry(int code) {
+DEVICE float entry(int code) {
   if (code == Map::ZERO) return 0.0f;
   return code > Map::ZERO ? entry_above_zero<Map>(code - Map::ZERO) : -entry_above_zero<Map>(Map::ZERO - code);
 }
 
 // Fills a table in shared memory; all threads of the block take part and synchronise before they use it.
 template <typename Map>
-__device__ inline void fill(Table& table) {
+DEVICE void fill(Table& table) {
   for (int code = block::thread(); code < ENTRIES; code += block::threads()) {
     const float below = entry<Map>(code);
     table.entries[code] = below;
@@ -60,7 +60,7 @@ __device__ inline void fill(Table& table) {
 
 // The code of a quotient.
 template <typename Map>
-__device__ inline int code(const Table& table, float quotient) {
+DEVICE int code(const Table& table, float quotient) {
   constexpr float BELOW[DECADES] = {0.0f, 1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f};
   constexpr float UNIT[DECADES] = {1e6f, 1e5f, 1e4f, 1e3f, 1e2f, 1e1f, 1.0f};
   const float x = math::abs(quotient);

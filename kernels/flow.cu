@@ -10,13 +10,13 @@ namespace flow {
 constexpr int WIDTH = 4;
 
 // The thread's first element in its sample.
-__device__ inline uint64_t first_element() {
+DEVICE uint64_t first_element() {
   return (uint64_t(grid::block_x()) * FLOW_THREADS + block::thread()) * WIDTH;
 }
 
 // Calls f(element of the sample, element of the tensor) for the thread's elements.
 template <typename F>
-__device__ inline void for_each(uint64_t sample_size, F f) {
+DEVICE void for_each(uint64_t sample_size, F f) {
   const uint64_t first = first_element(), sample = grid::block_y() * sample_size;
 #pragma unroll
   for (int i = 0; i < WIDTH; ++i) {
@@ -25,20 +25,22 @@ __device__ inline void for_each(uint64_t sample_size, F f) {
 }
 
 // The normals of the thread's elements.
-__device__ inline Vector<float, WIDTH> draw(const StepHeader& state, Purpose purpose) {
+DEVICE void draw(float (&to)[WIDTH], const StepHeader& state, Purpose purpose) {
   const Stream stream(state.seed[0], state.seed[1], purpose, 0, state.step, state.first_sample + grid::block_y());
-  return stream.normals(uint32_t(first_element() / WIDTH));
+  stream.normals(to, uint32_t(first_element() / WIDTH));
 }
 
 }  // namespace flow
 
 KERNEL(draw_noise, DrawParams, FLOW_THREADS) {
-  const auto draws = flow::draw(*p.state, Purpose::NOISE);
+  float draws[flow::WIDTH];
+  flow::draw(draws, *p.state, Purpose::NOISE);
   flow::for_each(p.sample_size, [&](int i, uint64_t at) { p.out[at] = draws[i]; });
 }
 
 KERNEL(sample_latents, DrawParams, FLOW_THREADS) {
-  const auto draws = flow::draw(*p.state, Purpose::LATENT);
+  float draws[flow::WIDTH];
+  flow::draw(draws, *p.state, Purpose::LATENT);
   flow::for_each(p.sample_size, [&](int i, uint64_t at) {
     const float deviation = math::exp(0.5f * math::min(math::max(p.logvar[at], -30.0f), 20.0f));
     p.out[at] = (p.mean[at] + deviation * draws[i] - p.shift) * p.scale;

@@ -24,8 +24,6 @@ typedef struct FlowNoisingParams {
   DEVICE_POINTER(float) noisy;
   DEVICE_POINTER(float) velocity;
   uint64_t sample_size;
-  uint32_t aligned;            // every sample of every operand starts at a multiple of sixteen bytes
-  uint32_t reserved;
 } FlowNoisingParams;
 
 // dx_0 (+)= (1 - sigma) dx_t - dv.

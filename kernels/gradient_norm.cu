@@ -1,14 +1,12 @@
 // The norm of all gradients and what to multiply them by, min(1, max / (norm + 1e-6)), in two stages: sums of squares
 // of equal parts, then their sum. Squares are added in f64, in an order that depends on the number of elements alone;
 // a gradient that is not finite makes the norm so.
-#include "block_sum.cuh"
 #include "device/device.cuh"
 #include "gradient_norm.h"
 
 KERNEL(gradient_squares, GradientNormParams, GRADIENT_NORM_THREADS) {
   constexpr int WIDTH = 8;
   constexpr int STRIDE = GRADIENT_NORM_THREADS * WIDTH;
-  SHARED(double, scratch, [GRADIENT_NORM_THREADS]);
   const uint64_t first = uint64_t(grid::block_x()) * GRADIENT_NORM_ELEMENTS_A_BLOCK + block::thread() * WIDTH;
   double squares[WIDTH] = {};
 #pragma unroll 2
@@ -21,15 +19,14 @@ KERNEL(gradient_squares, GradientNormParams, GRADIENT_NORM_THREADS) {
   }
   const double sum = ((squares[0] + squares[1]) + (squares[2] + squares[3])) +
                      ((squares[4] + squares[5]) + (squares[6] + squares[7]));
-  const double total = block_sum<GRADIENT_NORM_THREADS>(scratch, sum);
+  const double total = block::sum(sum);
   if (block::thread() == 0) p.sums[grid::block_x()] = total;
 }
 
 KERNEL(gradient_norm, GradientNormParams, GRADIENT_NORM_THREADS) {
-  SHARED(double, scratch, [GRADIENT_NORM_THREADS]);
   double sum = 0.0;
   for (uint32_t i = block::thread(); i < p.blocks; i += GRADIENT_NORM_THREADS) sum += p.sums[i];
-  const double total = block_sum<GRADIENT_NORM_THREADS>(scratch, sum);
+  const double total = block::sum(sum);
   if (block::thread() != 0) return;
   StepHeader& state = *p.state;
   const double norm = math::sqrt(total);
