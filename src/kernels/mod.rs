@@ -8,7 +8,9 @@
 pub mod contract;
 pub mod matrix;
 pub mod parallel;
+pub mod parameters;
 pub mod scalar;
+mod spread;
 pub mod step_state;
 
 pub use contract::{Contract, Cost, Operand, Shapes, Update};
