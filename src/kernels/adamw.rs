@@ -5,9 +5,11 @@
 //! differ in what is left of its results until the next step.
 
 pub mod block8;
+mod cuda;
 mod rounding;
 
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect_shape};
 use crate::kernels::step_state::{self, StepHeader};
@@ -129,6 +131,10 @@ impl Contract for AdamW {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 /// What one step multiplies and adds, the same for every element.
@@ -194,5 +200,9 @@ impl Contract for MovingAverage {
         let average = operands.write(self.average.to);
         average.iter_mut().zip(parameters).for_each(|(a, p)| *a -= (1.0 - decay) * (*a - p));
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
