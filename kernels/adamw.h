@@ -6,7 +6,7 @@
 #include "device/parameters.h"
 #include "step_state.h"
 
-enum {
+enum AdamWShape {
   ADAMW_THREADS = 256,
   ADAMW_ELEMENTS_A_THREAD = 8,
   ADAMW_BLOCK = 256,           // elements that share a scale

@@ -2,7 +2,7 @@
 #pragma once
 #include "device/parameters.h"
 
-enum {
+enum ChannelsShape {
   CHANNELS_THREADS = 256,
   CHANNELS_A_THREAD = 8,
 };

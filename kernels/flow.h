@@ -3,7 +3,7 @@
 #include "device/parameters.h"
 #include "step_state.h"
 
-enum { FLOW_THREADS = 256 };
+enum FlowShape { FLOW_THREADS = 256 };
 
 // eps, or x_0 = (mean + exp(logvar / 2) n - shift) scale.
 typedef struct DrawParams {

@@ -3,7 +3,7 @@
 #include "device/parameters.h"
 #include "step_state.h"
 
-enum {
+enum GradientNormShape {
   GRADIENT_NORM_THREADS = 256,
   GRADIENT_NORM_ELEMENTS_A_BLOCK = 32768,
 };

@@ -2,7 +2,7 @@
 #pragma once
 #include "device/parameters.h"
 
-enum {
+enum GroupNormShape {
   GROUP_NORM_THREADS = 256,
   GROUP_NORM_WIDTH = 8,      // channels of a thread where they are aligned
 };

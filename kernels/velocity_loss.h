@@ -3,7 +3,7 @@
 #include "device/parameters.h"
 #include "step_state.h"
 
-enum {
+enum VelocityLossShape {
   VELOCITY_LOSS_THREADS = 256,
   VELOCITY_LOSS_ELEMENTS_A_BLOCK = 4096,
 };

@@ -78,7 +78,8 @@ pub fn noising_cases() -> Vec<Case> {
         recorder.output(noised.noisy);
         recorder.output(noised.velocity);
         let mut from = None;
-        for (dnoisy, dvelocity) in [(Some(noise), None), (None, Some(latents)), (Some(latents), Some(noise))] {
+        for (dnoisy, dvelocity) in [(Some(noise), None), (None, Some(latents)), (Some(latents), Some(noise))]
+        {
             let dlatents = Update { from, to: recorder.program.activation("dlatents", shape) };
             recorder.program.launch(FlowNoisingGradient { state, dnoisy, dvelocity, dlatents })?;
             recorder.output(dlatents.to);

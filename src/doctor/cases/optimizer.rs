@@ -59,8 +59,7 @@ fn in_place(id: TensorId) -> Update {
 fn record_adamw(recorder: &mut Recorder, form: Form, elements: usize) -> Result<()> {
     let state = region(recorder, form, elements);
     // Some are exactly zero, and they span many orders of magnitude.
-    let gradients =
-        flat(recorder, Flat::Gradients, |n| if n.abs() < 0.1 { 0.0 } else { n * n * n * n * n })?;
+    let gradients = flat(recorder, Flat::Gradients, |n| if n.abs() < 0.1 { 0.0 } else { n * n * n * n * n })?;
     let parameters = flat(recorder, Flat::Parameters, |n| 0.05 * n)?;
     let moment1 = flat(recorder, Flat::Moment1, |n| 0.1 * n)?;
     let moment2 = flat(recorder, Flat::Moment2, |n| 0.01 * n * n)?;

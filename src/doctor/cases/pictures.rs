@@ -12,8 +12,15 @@ use crate::tensor::TensorId;
 
 /// Pictures `[b, h, w, c]`: one pixel, odd extents, channels that are no multiple of eight, a strip of channels more
 /// than a block has threads, and more pixels than a band.
-const SMALL: [[usize; 4]; 7] =
-    [[1, 1, 1, 1], [2, 3, 5, 3], [1, 7, 9, 16], [2, 8, 8, 24], [1, 2, 3, 300], [2, 13, 11, 36], [1, 40, 33, 64]];
+const SMALL: [[usize; 4]; 7] = [
+    [1, 1, 1, 1],
+    [2, 3, 5, 3],
+    [1, 7, 9, 16],
+    [2, 8, 8, 24],
+    [1, 2, 3, 300],
+    [2, 13, 11, 36],
+    [1, 40, 33, 64],
+];
 
 /// Planes to pixels and back.
 pub fn channels_cases() -> Vec<Case> {
@@ -189,7 +196,8 @@ pub fn conv2d_cases() -> Vec<Case> {
         name.push_str(if residual { ", added" } else { "" });
         Case::small("conv2d", name, move |recorder| conv.record(recorder))
     });
-    let real =
-        real.into_iter().map(|(name, conv)| Case::real("conv2d", name, move |recorder| conv.record(recorder)));
+    let real = real
+        .into_iter()
+        .map(|(name, conv)| Case::real("conv2d", name, move |recorder| conv.record(recorder)));
     small.chain(real).collect()
 }
