@@ -2,10 +2,11 @@
 //
 // A thread takes BATCH vectors of eight elements, a block's width apart so that a warp reads whole lines, and has all
 // its loads under way before the first store: memory bandwidth is bytes in flight. Where an operand does not start at
-// a multiple of sixteen bytes, the same runs element by element.
+// a multiple of sixteen bytes, the same runs with vectors of one element.
 #pragma once
 #include "device/device.cuh"
 #include "traversal.h"
+#include "vectors.cuh"
 
 namespace elementwise {
 
@@ -18,57 +19,44 @@ struct Part {
   Vector<T, WIDTH> vectors[BATCH];
 };
 
-// The first element of the thread's vector `i`.
-template <int WIDTH>
-DEVICE uint64_t position(int i) {
-  return ((uint64_t(grid::block_x()) * BATCH + i) * THREADS + block::thread()) * WIDTH;
+// The thread's vector `i`, among all.
+DEVICE uint64_t vector_index(int i) {
+  return (uint64_t(grid::block_x()) * BATCH + i) * THREADS + block::thread();
 }
 
-// The thread's part of `from`; what lies behind the end is zero.
+// The thread's part of `from`, which has `count` vectors; what lies behind them is left open.
 template <int WIDTH, typename T>
-DEVICE Part<T, WIDTH> load(const T* from, uint64_t elements) {
+DEVICE Part<T, WIDTH> load(const T* from, uint64_t count) {
   Part<T, WIDTH> part;
 #pragma unroll
   for (int i = 0; i < BATCH; ++i) {
-    const uint64_t at = position<WIDTH>(i);
-    if (at + WIDTH <= elements) {
-      part.vectors[i].load(from + at);
-    } else {
-#pragma unroll
-      for (int e = 0; e < WIDTH; ++e) part.vectors[i][e] = at + e < elements ? from[at + e] : T(0.0f);
-    }
+    const uint64_t index = vector_index(i);
+    if (index < count) part.vectors[i].load(from + index * WIDTH);
   }
   return part;
 }
 
 // Writes f of the operands' parts.
 template <int WIDTH, typename T, typename F, typename... In>
-DEVICE void store(T* out, uint64_t elements, F f, const Part<In, WIDTH>&... in) {
+DEVICE void store(T* out, uint64_t count, F f, const Part<In, WIDTH>&... in) {
 #pragma unroll
   for (int i = 0; i < BATCH; ++i) {
-    const uint64_t at = position<WIDTH>(i);
-    Vector<T, WIDTH> result;
-#pragma unroll
-    for (int e = 0; e < WIDTH; ++e) result[e] = T(f(float(in.vectors[i][e])...));
-    if (at + WIDTH <= elements) {
-      result.store(out + at);
-    } else {
-#pragma unroll
-      for (int e = 0; e < WIDTH; ++e) {
-        if (at + e < elements) out[at + e] = result[e];
-      }
-    }
+    const uint64_t index = vector_index(i);
+    if (index < count) vectors::map<T, WIDTH>(f, in.vectors[i]...).store(out + index * WIDTH);
   }
 }
 
 // out = f(in...), element by element; `out` may be one of the operands.
 template <typename T, typename F, typename... In>
 DEVICE void write(T* out, uint64_t elements, bool aligned, F f, const In*... in) {
-  if (aligned) {
-    store<8>(out, elements, f, load<8>(in, elements)...);
-  } else {
+  if (!aligned) {
     store<1>(out, elements, f, load<1>(in, elements)...);
+    return;
   }
+  store<8>(out, elements / 8, f, load<8>(in, elements / 8)...);
+  // The first block does what is less than a vector.
+  const uint64_t rest = elements / 8 * 8 + block::thread();
+  if (grid::block_x() == 0 && rest < elements) out[rest] = T(f(float(in[rest])...));
 }
 
 }  // namespace elementwise

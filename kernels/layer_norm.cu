@@ -1,6 +1,6 @@
 // LayerNorm without affine, then modulation: with xhat = (x - mean) rstd, y = xhat (1 + scale) + shift.
 //
-// With g = dy (1 + scale), dx = rstd (g - mean(g) - xhat mean(g xhat)). Shift and scale are those of the row's
+// With g = dy (1 + scale), dx = rstd (g - mean(g) - xhat mean(g xhat)), where the means share a pass. Shift and scale are those of the row's
 // sample; d shift sums dy, and d scale dy xhat, over the sample's rows. A warp has a row, in registers up to 2560
 // columns, in the narrowest form that holds it; `any` takes every other row.
 #include "column_sums.cuh"
@@ -35,11 +35,15 @@ DEVICE void modulate_gradient(const LayerNormModulateGradientParams& p) {
   const auto dy = row.keep(p.dy + offset);
   const auto scale = row.stream(p.modulation.scale + index / p.tokens * p.modulation.stride);
   const auto s = rows::statistics(row, x, EPSILON);
-  const float through = row.mean([](float dy, float scale) { return dy * (1.0f + scale); }, dy, scale);
-  const float along = row.mean(
-      [=](float x, float dy, float scale) { return dy * (1.0f + scale) * ((x - s.mean) * s.rstd); }, x, dy, scale);
+  const auto terms = [=](float x, float dy, float scale) {
+    const float g = dy + dy * scale;
+    return rows::Pair{g, g * (x - s.mean)};
+  };
+  const auto [through, along] = row.means(terms, x, dy, scale);
+  const float offset_of_all = s.rstd * through;
+  const float slope = s.rstd * s.rstd * s.rstd * along;
   const auto gradient = [=](float x, float dy, float scale) {
-    return s.rstd * (dy * (1.0f + scale) - through - (x - s.mean) * s.rstd * along);
+    return (dy + dy * scale) * s.rstd - ((x - s.mean) * slope + offset_of_all);
   };
   const auto more = [=](float x, float dy, float scale, float dx) { return dx + gradient(x, dy, scale); };
   if (p.accumulates) {
@@ -102,9 +106,8 @@ DEVICE void modulation_gradient(const ModulationGradientParams& p) {
   column_sums::band<2, 32, WIDTH>(p.partials, p.tokens, p.band_rows, p.columns, [&](auto& sums, uint64_t row, uint32_t column) {
     const float mean = p.statistics[2 * row];
     const float rstd = p.statistics[2 * row + 1];
-    Vector<bf16, WIDTH> x, dy;
-    x.load(p.x + row * p.columns + column);
-    dy.load(p.dy + row * p.columns + column);
+    const auto x = load<WIDTH>(p.x + row * p.columns + column);
+    const auto dy = load<WIDTH>(p.dy + row * p.columns + column);
 #pragma unroll
     for (int e = 0; e < WIDTH; ++e) {
       sums[0][e] += float(dy[e]);

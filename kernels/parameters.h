@@ -17,6 +17,7 @@
 #include "gated_multiply.h"
 #include "gated_residual.h"
 #include "gather_rows.h"
+#include "gemm.h"
 #include "gradient_norm.h"
 #include "group_norm.h"
 #include "layer_norm.h"

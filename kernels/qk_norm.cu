@@ -75,9 +75,8 @@ DEVICE void weight_gradient(const QkNormWeightGradientParams& p) {
     const uint32_t row = uint32_t(index) / p.heads;
     const uint64_t at = row * p.columns + (uint32_t(index) - row * p.heads) * uint64_t(p.head_dim) + column;
     const float r = p.reciprocal_rms[index];
-    Vector<bf16, WIDTH> x, dy;
-    x.load(p.x + at);
-    dy.load(p.dy + at);
+    const auto x = load<WIDTH>(p.x + at);
+    const auto dy = load<WIDTH>(p.dy + at);
 #pragma unroll
     for (int e = 0; e < WIDTH; ++e) sums[0][e] += float(dy[e]) * float(x[e]) * r;
   };

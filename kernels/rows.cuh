@@ -12,6 +12,7 @@
 #pragma once
 #include "device/device.cuh"
 #include "traversal.h"
+#include "vectors.cuh"
 
 namespace rows {
 
@@ -23,25 +24,37 @@ DEVICE uint32_t index() {
   return (grid::block_x() * THREADS + block::thread()) / LANES;
 }
 
+// A lane's vector of a row: its number among the lane's, and its first column.
+struct Place {
+  int step;
+  uint32_t column;
+};
+
 // An operand that is read where it is used.
 template <typename T, int WIDTH>
 struct Stream {
   const T* row;
-  DEVICE Vector<T, WIDTH> at(int, uint32_t column) const {
-    Vector<T, WIDTH> values;
-    values.load(row + column);
-    return values;
-  }
+  DEVICE Vector<T, WIDTH> at(Place place) const { return load<WIDTH>(row + place.column); }
 };
 
 // An operand in registers.
 template <typename T, int WIDTH, int VECTORS>
 struct Kept {
   Vector<T, WIDTH> vectors[VECTORS];
-  DEVICE const Vector<T, WIDTH>& at(int step, uint32_t) const { return vectors[step]; }
+  DEVICE const Vector<T, WIDTH>& at(Place place) const { return vectors[place.step]; }
 };
 
-// What both forms can do; `Form` walks: it calls f(step, first column) for each of the lane's vectors.
+// Two sums at once.
+struct Pair {
+  float first;
+  float second;
+  DEVICE void operator+=(Pair other) {
+    first += other.first;
+    second += other.second;
+  }
+};
+
+// What both forms can do; `Form` walks: it calls f(place) for each of the lane's vectors.
 template <typename Form, int LANES, int WIDTH>
 struct Row {
   uint32_t columns;
@@ -52,44 +65,33 @@ struct Row {
     return {row};
   }
 
-  // The sum of f(operands...) over the row, in every lane.
-  template <typename F, typename... Operands>
-  DEVICE float sum(F f, const Operands&... operands) const {
-    float total = 0.0f;
-    static_cast<const Form*>(this)->walk([&](int step, uint32_t column) {
-      add(total, f, operands.at(step, column)...);
-    });
-    return warp::sum<LANES>(total);
-  }
-
   // The mean of f(operands...) over the row, in every lane.
   template <typename F, typename... Operands>
   DEVICE float mean(F f, const Operands&... operands) const {
-    return sum(f, operands...) / float(columns);
+    float total = 0.0f;
+    form().walk([&](Place place) { total += vectors::sum<WIDTH>(f, operands.at(place)...); });
+    return warp::sum<LANES>(total) * fast::reciprocal(float(columns));
+  }
+
+  // The means of the two values of f(operands...), in one pass.
+  template <typename F, typename... Operands>
+  DEVICE Pair means(F f, const Operands&... operands) const {
+    Pair total = {0.0f, 0.0f};
+    form().walk([&](Place place) { total += vectors::sum<WIDTH>(f, operands.at(place)...); });
+    const float share = fast::reciprocal(float(columns));
+    return {warp::sum<LANES>(total.first) * share, warp::sum<LANES>(total.second) * share};
   }
 
   // out = f(operands...).
   template <typename T, typename F, typename... Operands>
   DEVICE void write(T* out, F f, const Operands&... operands) const {
-    static_cast<const Form*>(this)->walk([&](int step, uint32_t column) {
-      store(out + column, f, operands.at(step, column)...);
+    form().walk([&](Place place) {
+      vectors::map<T, WIDTH>(f, operands.at(place)...).store(out + place.column);
     });
   }
 
  private:
-  template <typename F, typename... T>
-  DEVICE static void add(float& total, F f, const Vector<T, WIDTH>&... values) {
-#pragma unroll
-    for (int e = 0; e < WIDTH; ++e) total += f(float(values[e])...);
-  }
-
-  template <typename O, typename F, typename... T>
-  DEVICE static void store(O* out, F f, const Vector<T, WIDTH>&... values) {
-    Vector<O, WIDTH> result;
-#pragma unroll
-    for (int e = 0; e < WIDTH; ++e) result[e] = O(f(float(values[e])...));
-    result.store(out);
-  }
+  DEVICE const Form& form() const { return *static_cast<const Form*>(this); }
 };
 
 // A row of at most COLUMNS columns, a multiple of WIDTH; rows start at multiples of WIDTH elements.
@@ -107,7 +109,7 @@ struct Held : Row<Held<COLUMNS_, LANES_, WIDTH>, LANES_, WIDTH> {
 #pragma unroll
     for (int step = 0; step < VECTORS; ++step) {
       const uint32_t column = (step * LANES + block::thread() % LANES) * WIDTH;
-      if (column < this->columns) f(step, column);
+      if (column < this->columns) f(Place{step, column});
     }
   }
 
@@ -115,7 +117,7 @@ struct Held : Row<Held<COLUMNS_, LANES_, WIDTH>, LANES_, WIDTH> {
   template <typename T>
   DEVICE Kept<T, WIDTH, VECTORS> keep(const T* row) const {
     Kept<T, WIDTH, VECTORS> kept;
-    walk([&](int step, uint32_t column) { kept.vectors[step].load(row + column); });
+    walk([&](Place place) { kept.vectors[place.step].load(row + place.column); });
     return kept;
   }
 };
@@ -129,7 +131,7 @@ struct Streamed : Row<Streamed<WIDTH>, 32, WIDTH> {
 
   template <typename F>
   DEVICE void walk(F f) const {
-    for (uint32_t column = warp::lane() * WIDTH; column < this->columns; column += LANES * WIDTH) f(0, column);
+    for (uint32_t column = warp::lane() * WIDTH; column < this->columns; column += LANES * WIDTH) f(Place{0, column});
   }
 
   // An operand that is read in every pass.
@@ -150,13 +152,13 @@ template <typename Form, typename Operand>
 DEVICE Statistics statistics(const Form& row, const Operand& x, float epsilon) {
   const float mean = row.mean([](float x) { return x; }, x);
   const float variance = row.mean([=](float x) { return (x - mean) * (x - mean); }, x);
-  return {mean, math::rsqrt(variance + epsilon)};
+  return {mean, fast::rsqrt(variance + epsilon)};
 }
 
 // 1 / sqrt(mean(x^2) + epsilon).
 template <typename Form, typename Operand>
 DEVICE float reciprocal_rms(const Form& row, const Operand& x, float epsilon) {
-  return math::rsqrt(row.mean([](float x) { return x * x; }, x) + epsilon);
+  return fast::rsqrt(row.mean([](float x) { return x * x; }, x) + epsilon);
 }
 
 // For kernels that take no sums, warps share the rows in pieces of ROW_SEGMENT columns: calls

@@ -35,6 +35,8 @@ macro_rules! kernels {
 }
 
 kernels! {
+    linear "linear",
+    low_rank "low_rank",
     activation "activation",
     adamw "adamw",
     add "add",

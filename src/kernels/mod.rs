@@ -6,6 +6,7 @@
 //! the living definition of what the kernel computes and the oracle for every other device.
 
 pub mod contract;
+pub mod gemm;
 pub mod matrix;
 pub mod parallel;
 pub mod parameters;

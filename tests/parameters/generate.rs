@@ -66,16 +66,26 @@ pub fn generate(root: &Path) -> String {
     format!("{}\n{ATTRIBUTES}\n{}", preamble(root), as_people_write_it(&made))
 }
 
-/// Comments instead of attributes, lengths without a type, a blank line between items.
+/// Comments instead of attributes, lengths without a type, plain integers for enums, a blank line between items.
 fn as_people_write_it(made: &str) -> String {
-    let line = |line: &str| -> String {
-        let Some((indent, text)) = line.split_once("#[doc = \"") else { return line.replace("usize]", "]") };
-        let text = text.strip_suffix("\"]").unwrap_or(text).replace("\\\"", "\"").replace("\\\\", "\\");
-        let lines: Vec<String> = text.split("\\n").map(|text| format!("{indent}///{text}")).collect();
-        lines.join("\n")
+    /// What bindgen calls the type of an enum without a name.
+    const NAMELESS: &str = "_bindgen_ty_";
+    let line = |line: &str| -> Option<String> {
+        if let Some((indent, text)) = line.split_once("#[doc = \"") {
+            let text = text.strip_suffix("\"]").unwrap_or(text).replace("\\\"", "\"").replace("\\\\", "\\");
+            let lines: Vec<String> = text.split("\\n").map(|text| format!("{indent}///{text}")).collect();
+            return Some(lines.join("\n"));
+        }
+        match line.split_once(NAMELESS) {
+            Some(_) if line.starts_with("pub type ") => None,
+            Some((start, end)) => {
+                Some(format!("{start}u32{}", end.trim_start_matches(|c: char| c.is_ascii_digit())))
+            }
+            None => Some(line.replace("usize]", "]").replace("::std::os::raw::c_uint", "u32")),
+        }
     };
-    let made: String = made.lines().map(|found| line(found) + "\n").collect();
-    made.trim_end().replace("\n}\n", "\n}\n\n") + "\n"
+    let lines: Vec<String> = made.lines().filter_map(line).collect();
+    lines.join("\n").trim_end().replace("\n}\n", "\n}\n\n") + "\n"
 }
 
 /// Whether there is a libclang, in `LIBCLANG_PATH` or in `.cuda`; the latter is then what bindgen takes.

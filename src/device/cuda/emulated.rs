@@ -25,7 +25,7 @@ struct LaunchShape {
     grid: [u32; 3],
     threads: u32,
     shared_bytes: u32,
-    reserved: u32,
+    checked: u32,
     seed: u64,
 }
 
@@ -65,6 +65,7 @@ struct Queues {
     graphs: Vec<Vec<Work>>,
     /// The stream whose work is captured, and what was captured.
     capture: Option<(Stream, Vec<Work>)>,
+    checked: bool,
     seed: u64,
     draws: usize,
 }
@@ -80,9 +81,19 @@ struct EventState {
 impl Emulated {
     /// A card of `architecture`; `seed` chooses the order of warps and streams.
     pub fn new(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, false, seed)
+    }
+
+    /// A card whose launches are checked for races and for what C++ leaves undefined, several times as slow. They
+    /// exist only where the build's C++ compiler is GCC; elsewhere launches fail.
+    pub fn checked(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, true, seed)
+    }
+
+    fn build(architecture: Architecture, checked: bool, seed: u64) -> Arc<dyn Gpu> {
         let (name, driver) = ("emulated card".to_owned(), "emulator".to_owned());
         let properties = Properties { name, driver, architecture, memory: MEMORY };
-        Arc::new(Self { properties, queues: Mutex::new(Queues { seed, ..Queues::default() }) })
+        Arc::new(Self { properties, queues: Mutex::new(Queues { checked, seed, ..Queues::default() }) })
     }
 
     /// The card that `--device emulator` opens: compute capability 8.0, with little to share.
@@ -159,7 +170,11 @@ impl Queues {
             }
             Work::Launch(launch) => {
                 self.draws += 1;
-                run(&launch, self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(self.draws as u64))?;
+                run(
+                    &launch,
+                    self.checked,
+                    self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(self.draws as u64),
+                )?;
             }
         }
         Ok(())
@@ -167,12 +182,17 @@ impl Queues {
 }
 
 /// Runs a kernel to its end.
-fn run(launch: &Launch, seed: u64) -> Result<()> {
+fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     let Launch { kernel, grid, threads, shared_bytes, parameters } = launch;
     let failed = |cause: String| Error::new(ErrorKind::Kernel, *kernel, cause);
     let symbol = CString::new(*kernel).map_err(|e| failed(e.to_string()))?;
-    let shape =
-        LaunchShape { grid: *grid, threads: *threads, shared_bytes: *shared_bytes, reserved: 0, seed };
+    let shape = LaunchShape {
+        grid: *grid,
+        threads: *threads,
+        shared_bytes: *shared_bytes,
+        checked: u32::from(checked),
+        seed,
+    };
     let mut message = vec![0u8; MESSAGE_BYTES];
     // SAFETY: symbol, shape, parameters and message live through the call; whoever queued the launch promised that
     // its parameters are the kernel's and its addresses live.

@@ -5,6 +5,8 @@ mod add;
 mod flow;
 mod gated_residual;
 mod layer_norm;
+mod linear;
+mod low_rank;
 mod optimizer;
 mod pictures;
 mod qk_norm;
@@ -27,6 +29,8 @@ pub fn all() -> Vec<Case> {
         layer_norm::cases(),
         layer_norm::affine_cases(),
         layer_norm::rms_cases(),
+        linear::cases(),
+        low_rank::cases(),
         optimizer::adamw_cases(),
         optimizer::gradient_norm_cases(),
         optimizer::moving_average_cases(),
