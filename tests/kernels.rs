@@ -1,7 +1,11 @@
 //! Every kernel's CUDA form on the emulator, against its definition on the processor: the small cases of the doctor.
 
+use sargent::autograd::persistent::Flat;
+use sargent::autograd::{Engine, Persistent, Program};
 use sargent::device::{self, Choice, Device};
 use sargent::doctor::{Scale, cases, check};
+use sargent::kernels::gradient_norm::GradientNorm;
+use sargent::kernels::{Update, step_state};
 
 /// The device in `SARGENT_DEVICE`, else the emulator.
 fn device() -> Device {
@@ -61,4 +65,25 @@ kernels! {
     sample_latents "sample_latents",
     timestep_features "timestep_features",
     velocity_loss "velocity_loss",
+}
+
+/// A comparison has no room for what is not a number, so this is no case of the doctor.
+#[test]
+fn a_gradient_that_is_not_finite_makes_the_norm_so() {
+    for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut layout = Persistent::new(1);
+        layout.add("parameter", [40_000]);
+        let mut program = Program::new();
+        let state = layout.step_state(&mut program, 1);
+        let gradients = layout.flat(&mut program, Flat::Gradients).unwrap();
+        let state = Update { from: Some(state), to: state };
+        program.launch(GradientNorm { gradients, state }).unwrap();
+        let mut engine = Engine::new(device(), 0, layout).unwrap();
+        let planned = engine.plan(program).unwrap();
+        engine.reserve(&planned).unwrap();
+        engine.set_flat(Flat::Gradients, 39_984, &[1.0, broken]).unwrap();
+        engine.change_step_state(1, |state| step_state::header_mut(state).max_gradient_norm = 1.0).unwrap();
+        engine.run(&planned).unwrap();
+        assert!(!step_state::header(engine.step_state(1).unwrap()).gradient_norm.is_finite(), "{broken}");
+    }
 }
