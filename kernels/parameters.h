@@ -9,6 +9,7 @@
 #include "activation.h"
 #include "adamw.h"
 #include "add.h"
+#include "attention.h"
 #include "cast.h"
 #include "channels.h"
 #include "column_sums.h"

@@ -44,6 +44,7 @@ kernels! {
     activation "activation",
     adamw "adamw",
     add "add",
+    attention "attention",
     cast "cast",
     channels "channels",
     conv2d "conv2d",

@@ -2,6 +2,7 @@
 
 mod activation;
 mod add;
+mod attention;
 mod flow;
 mod gated_residual;
 mod layer_norm;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Case> {
         add::cases(),
         add::cast_cases(),
         add::multiply_cases(),
+        attention::cases(),
         flow::draw_noise_cases(),
         flow::noising_cases(),
         flow::sample_latents_cases(),
