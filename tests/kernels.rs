@@ -1,7 +1,14 @@
 //! Every kernel's CUDA form on the emulator, against its definition on the processor: the small cases of the doctor.
 
+// A test that cannot go on has failed.
+#![allow(clippy::unwrap_used)]
+
 use sargent::device::{self, Choice, Device};
 use sargent::doctor::{Scale, cases, check};
+
+mod kernels {
+    mod products;
+}
 
 /// The device in `SARGENT_DEVICE`, else the emulator.
 fn device() -> Device {
