@@ -203,3 +203,19 @@ fn the_small_cases_reach_every_kernel() {
     }
     assert!(missing.is_empty(), "no case reaches {missing:?}");
 }
+
+/// Several orders of warps, with every access of memory watched.
+#[cfg(feature = "emulator")]
+#[test]
+fn products_have_no_races() {
+    use sargent::device::cuda::Architecture;
+    use sargent::device::cuda::emulated::Emulated;
+    let architecture = Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 };
+    let products = |case: &Case| matches!(case.kernel, "linear" | "low_rank") && case.scale == Scale::Small;
+    let few = cases::all().into_iter().filter(products).step_by(11);
+    for (case, seed) in few.zip((0..5).cycle()) {
+        let device = Device::Cuda(Emulated::checked(architecture, seed));
+        let verdict = check(&case, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        assert!(verdict.passed, "{case:?}: {verdict:?}");
+    }
+}
