@@ -5,16 +5,18 @@ use crate::device;
 use half::bf16;
 use proptest::prelude::*;
 use sargent::autograd::lower::lower;
-use sargent::autograd::program::Work;
+use sargent::autograd::program::{Program, Work};
 use sargent::device::Device;
-use sargent::device::cuda::{DeviceMemory, Gpu, Launches, Located, Operands};
+use sargent::device::cuda::{DeviceMemory, Gpu, Launch, Launches, Located, Operands};
 use sargent::doctor::{Case, Recorder, Scale, cases, check};
+use sargent::error::Result;
 use sargent::kernels::Update;
 use sargent::kernels::gemm::{DeviceMatrix, Finish, Group, Layout, Output, Problem};
 use sargent::kernels::linear::{Base, Change, Epilogue, Linear, LinearInputGradient, Term};
 use sargent::kernels::low_rank::{
     Down, LowRankDown, LowRankDownGradient, LowRankHiddenGradient, LowRankSide, LowRankUpGradient,
 };
+use sargent::kernels::qk_norm::Part;
 use sargent::random::{Purpose, Stream};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -179,27 +181,80 @@ fn symbols() -> BTreeSet<String> {
     symbols
 }
 
+/// The launches of a program on the device's card, its tensors in no memory.
+fn launches(mut program: Program, device: &Device) -> Result<Vec<Launch>> {
+    let limits = device.limits()?;
+    let Some(architecture) = limits.cuda else { return Ok(Vec::new()) };
+    lower(&mut program, &limits);
+    let located: Vec<_> = (program.tensors.iter())
+        .map(|tensor| Located { address: 4096, shape: tensor.shape.clone(), dtype: tensor.dtype })
+        .collect();
+    let mut all = Vec::new();
+    for node in &program.nodes {
+        if let Work::Launch(kernel) = &node.work {
+            all.extend(kernel.launches(&Operands::new(&located, (4096, usize::MAX), architecture))?);
+        }
+    }
+    Ok(all)
+}
+
 #[test]
 fn the_small_cases_reach_every_kernel() {
     let device = device();
-    let limits = device.limits().unwrap();
-    let Some(architecture) = limits.cuda else { return };
     let mut missing = symbols();
     let products = |case: &Case| matches!(case.kernel, "linear" | "low_rank") && case.scale == Scale::Small;
     for case in cases::all().into_iter().filter(products) {
         let mut recorder = Recorder::default();
         (case.record)(&mut recorder).unwrap();
-        let mut program = recorder.program;
-        lower(&mut program, &limits);
-        let located: Vec<_> = (program.tensors.iter())
-            .map(|tensor| Located { address: 4096, shape: tensor.shape.clone(), dtype: tensor.dtype })
-            .collect();
-        for node in &program.nodes {
-            let Work::Launch(kernel) = &node.work else { continue };
-            let launches =
-                kernel.launches(&Operands::new(&located, (4096, usize::MAX), architecture)).unwrap();
-            missing.retain(|symbol| launches.iter().all(|launch| launch.kernel != symbol));
-        }
+        let launches = launches(recorder.program, &device).unwrap();
+        missing.retain(|symbol| launches.iter().all(|launch| launch.kernel != symbol));
     }
     assert!(missing.is_empty(), "no case reaches {missing:?}");
+}
+
+/// A layer of 64 columns with this many adapters and this epilogue.
+fn layer(adapters: usize, head_dim: Option<usize>) -> Program {
+    let mut program = Program::new();
+    let (x, weight) = (program.input("x", [5, 8]), program.input("w", [64, 8]));
+    let hidden = Some(program.input("h", [5, adapters]));
+    let (y, to) = (program.activation("y", [5, 64]), program.activation("normalised", [5, 64]));
+    let terms = (0..adapters).map(|index| {
+        let b = program.input("b", [1, 1]);
+        let change = Change::LowRank { hidden: index..index + 1, b, scale: 1.0 };
+        Term { columns: index..index + 1, change, output_scale: None }
+    });
+    let terms = terms.collect();
+    let epilogue = head_dim.map_or(Epilogue::None, |head_dim| {
+        let parts = vec![Part { first: 0, weight: program.input("gain", [head_dim]) }];
+        Epilogue::QkNorm { parts, heads: 1, to, keeps_y: false }
+    });
+    let base = Base { weight, rows: 0..64, bias: None };
+    program.launch(Linear { base, terms, x, hidden, y, epilogue }).unwrap();
+    program
+}
+
+#[test]
+fn what_no_kernel_computes_is_refused_in_words() {
+    let device = device();
+    assert_eq!(launches(layer(31, Some(64)), &device).unwrap().len(), 1);
+    let error = launches(layer(60, None), &device).unwrap_err();
+    assert!(error.cause.contains("does not take so many segments"), "{error}");
+    let error = launches(layer(1, Some(32)), &device).unwrap_err();
+    assert!(error.cause.contains("heads of 32 from column 0 cannot be normalised"), "{error}");
+}
+
+/// Several orders of warps, with every access of memory watched.
+#[cfg(feature = "emulator")]
+#[test]
+fn products_have_no_races() {
+    use sargent::device::cuda::Architecture;
+    use sargent::device::cuda::emulated::Emulated;
+    let architecture = Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 };
+    let products = |case: &Case| matches!(case.kernel, "linear" | "low_rank") && case.scale == Scale::Small;
+    let few = cases::all().into_iter().filter(products).step_by(11);
+    for (case, seed) in few.zip((0..5).cycle()) {
+        let device = Device::Cuda(Emulated::checked(architecture, seed));
+        let verdict = check(&case, &device).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        assert!(verdict.passed, "{case:?}: {verdict:?}");
+    }
 }
