@@ -11,7 +11,7 @@
 
 namespace emulator {
 
-__thread Thread* current = nullptr;
+EMULATOR_THREAD Thread* current = nullptr;
 
 namespace {
 
@@ -42,11 +42,13 @@ struct Copy {
   uint32_t group;
 };
 
+struct Warp;
+
 struct Fibre : Thread {
+  Warp* warp;
   State state;
   void* stack;      // where it goes on
   void* stack_top;  // to give back
-  void* argument;   // of the warp operation that it waits for
   int barrier;      // named, that it waits at
   const char* word;
   Where where;
@@ -56,10 +58,16 @@ struct Fibre : Thread {
 
 struct Warp {
   int first, lanes;
-  int alive;     // lanes that have not finished
-  int come;      // lanes at the rendezvous
-  int runnable;  // lanes that can run
+  int alive;          // lanes that have not finished
+  uint32_t runnable;  // lanes that can run, a bit each
+  uint32_t come;      // lanes at the rendezvous
+  uint32_t at_block;  // lanes at the block's barrier
+  bool backwards;     // whether the last lane that can run is the first to do so
+  int rank;           // in the order of warps
   Operation operation;
+  void* arguments[LANES];  // of the lanes at the rendezvous, null for lanes that the warp does not have
+
+  uint32_t all() const { return lanes == LANES ? ~0u : (1u << lanes) - 1; }
 };
 
 struct Barrier {
@@ -92,7 +100,6 @@ class Machine : public Block {
               std::string& message);
 
   Fibre& self() { return *static_cast<Fibre*>(current); }
-  Warp& warp_of(const Fibre& fibre) { return warps_[fibre.index / LANES]; }
 
   void block_barrier(Where where);
   void named_barrier(int id, int threads, bool waits, Where where);
@@ -113,10 +120,13 @@ class Machine : public Block {
  private:
   void begin_block();
   bool run_block();
-  void run(Fibre& fibre);
+  Fibre* next();
+  void finish(Fibre& fibre);
+  void switch_to(void** from, Fibre* to);
   void yield(State state, Where where, const char* word);
   void make_ready(Fibre& fibre);
-  void redraw_priorities();
+  void open_block_barrier();
+  void redraw_order();
   std::string deadlock();
 
   const sargent_emulator_entry* entry_ = nullptr;
@@ -124,7 +134,9 @@ class Machine : public Block {
   uint32_t dynamic_bytes_ = 0;
   std::vector<Fibre> fibres_;
   std::vector<Warp> warps_;
-  std::vector<int> priorities_;
+  std::vector<int> order_of_warps_;
+  uint32_t runnable_ = 0;  // warps that can run, a bit for each place in the order
+  Warp* turn_ = nullptr;   // the warp that runs
   Barrier named_[NAMED_BARRIERS];
   int alive_ = 0, at_block_ = 0;
   Order order_{};
@@ -137,10 +149,10 @@ class Machine : public Block {
   std::string message_;
 };
 
-Machine& machine() {
-  static thread_local Machine machine;
-  return machine;
-}
+// The machine of this host thread, once it has launched something.
+EMULATOR_THREAD Machine* this_machine = nullptr;
+
+Machine& machine() { return *this_machine; }
 
 void enter_kernel() { machine().enter(); }
 
@@ -155,7 +167,7 @@ bool Machine::launch(const sargent_emulator_entry& entry, const sargent_emulator
   std::copy(shape.grid, shape.grid + 3, grid);
   fibres_.resize(threads);
   warps_.resize((threads + LANES - 1) / LANES);
-  priorities_.resize(warps_.size());
+  order_of_warps_.resize(warps_.size());
   bool done = true;
   for (index[2] = 0; done && index[2] < grid[2]; ++index[2])
     for (index[1] = 0; done && index[1] < grid[1]; ++index[1])
@@ -174,19 +186,24 @@ bool Machine::launch(const sargent_emulator_entry& entry, const sargent_emulator
 }
 
 void Machine::begin_block() {
+  for (size_t i = 0; i < warps_.size(); ++i) {
+    Warp& warp = warps_[i];
+    const int first = int(i) * LANES, lanes = std::min(LANES, threads - first);
+    warp = {};
+    warp.first = first, warp.lanes = warp.alive = lanes;
+    warp.runnable = warp.all();
+    order_of_warps_[i] = int(i);
+  }
   for (int i = 0; i < threads; ++i) {
     Fibre& fibre = fibres_[i];
     static_cast<Thread&>(fibre) = {i, this};
+    fibre.warp = &warps_[i / LANES];
     fibre.state = State::Fresh;
     fibre.copies.clear();
     fibre.groups = 0;
   }
-  for (size_t i = 0; i < warps_.size(); ++i) {
-    const int first = int(i) * LANES, lanes = std::min(LANES, threads - first);
-    warps_[i] = {first, lanes, lanes, 0, lanes, nullptr};
-    priorities_[i] = int(i);
-  }
-  redraw_priorities();
+  redraw_order();
+  turn_ = &warps_[order_of_warps_[0]];
   std::fill(named_, named_ + NAMED_BARRIERS, Barrier{0});
   alive_ = threads;
   at_block_ = 0;
@@ -195,58 +212,69 @@ void Machine::begin_block() {
   arrays_.clear();
 }
 
-// Runs the warp that comes first in the order and can run, until it blocks: the schedule that finds most missing
-// barriers.
 bool Machine::run_block() {
-  while (alive_ > 0) {
-    auto next = std::find_if(priorities_.begin(), priorities_.end(),
-                             [&](int warp) { return warps_[warp].runnable > 0; });
-    if (next == priorities_.end()) {
-      message_ = deadlock();
-      return false;
-    }
-    Warp& warp = warps_[*next];
-    const int start = order_.below(2) ? 0 : warp.lanes - 1;
-    for (int i = 0; i < warp.lanes && warp.runnable > 0; ++i) {
-      Fibre& fibre = fibres_[warp.first + std::abs(start - i)];
-      if (fibre.state == State::Fresh || fibre.state == State::Ready) run(fibre);
-      if (!message_.empty()) return false;
-    }
-  }
-  return true;
+  switch_to(&scheduler_, next());
+  if (alive_ > 0 && message_.empty()) message_ = deadlock();
+  return message_.empty();
 }
 
-void Machine::run(Fibre& fibre) {
-  if (fibre.state == State::Fresh) {
-    fibre.stack = stacks_.take(enter_kernel);
-    fibre.stack_top = static_cast<char*>(fibre.stack) + 8 * sizeof(void*);
-    fibre.state = State::Ready;
+// The fibre that runs next: a lane of the warp that runs, until all of it blocks, then of the first warp in the order
+// that can run. This is the schedule that finds most missing barriers. Null if none can run.
+Fibre* Machine::next() {
+  if (!turn_->runnable) {
+    if (!runnable_) return nullptr;
+    turn_ = &warps_[order_of_warps_[__builtin_ctz(runnable_)]];
+    turn_->backwards = order_.below(2);
   }
-  current = &fibre;
-  sargent_switch_fibre(&scheduler_, fibre.stack);
-  if (fibre.state == State::Finished) stacks_.give_back(fibre.stack_top);
+  const uint32_t lanes = turn_->runnable;
+  const int lane = turn_->backwards ? 31 - __builtin_clz(lanes) : __builtin_ctz(lanes);
+  turn_->runnable = lanes & ~(1u << lane);
+  if (!turn_->runnable) runnable_ &= ~(1u << turn_->rank);
+  return &fibres_[turn_->first + lane];
 }
 
-// The first function on a fibre's stack.
+// Goes on with `to`, or with the launch if nobody can run.
+void Machine::switch_to(void** from, Fibre* to) {
+  if (!to) return sargent_switch_fibre(from, scheduler_);
+  if (to->state == State::Fresh) {
+    to->stack = stacks_.take(enter_kernel);
+    to->stack_top = static_cast<char*>(to->stack) + 8 * sizeof(void*);
+  }
+  to->state = State::Ready;
+  current = to;
+  sargent_switch_fibre(from, to->stack);
+}
+
+// The first function on a fibre's stack. A thread that never blocks leaves its stack to the next one, so that a kernel
+// without barriers runs as a loop.
 void Machine::enter() {
-  Fibre& fibre = self();
-  entry_->kernel(parameters_);
+  for (;;) {
+    Fibre& fibre = self();
+    entry_->kernel(parameters_);
+    finish(fibre);
+    Fibre* follower = next();
+    if (!follower || follower->state != State::Fresh) {
+      stacks_.give_back(fibre.stack_top);
+      void* nowhere;
+      switch_to(&nowhere, follower);
+      abort();
+    }
+    follower->state = State::Ready;
+    follower->stack_top = fibre.stack_top;
+    current = follower;
+  }
+}
+
+void Machine::finish(Fibre& fibre) {
   if (!fibre.copies.empty()) fail("asynchronous copies were never waited for");
-  Warp& warp = warp_of(fibre);
+  Warp& warp = *fibre.warp;
   fibre.state = State::Finished;
-  --warp.alive, --warp.runnable, --alive_;
-  if (warp.come > 0 && warp.come == warp.alive) {
+  --warp.alive, --alive_;
+  if (warp.come && __builtin_popcount(warp.come) == warp.alive) {
     fail("a lane has left the kernel while the others of its warp wait for it at %s",
-         fibres_[warp.first].word ? fibres_[warp.first].word : "a rendezvous");
+         fibres_[warp.first + __builtin_ctz(warp.come)].word);
   }
-  if (at_block_ > 0 && at_block_ == alive_) {
-    at_block_ = 0;
-    for (Fibre& other : fibres_)
-      if (other.state == State::AtBlock) make_ready(other);
-  }
-  void* nowhere;
-  sargent_switch_fibre(&nowhere, scheduler_);
-  abort();
+  if (at_block_ > 0 && at_block_ == alive_) open_block_barrier();
 }
 
 void Machine::yield(State state, Where where, const char* word) {
@@ -254,26 +282,40 @@ void Machine::yield(State state, Where where, const char* word) {
   fibre.state = state;
   fibre.where = where;
   fibre.word = word;
-  --warp_of(fibre).runnable;
-  sargent_switch_fibre(&fibre.stack, scheduler_);
+  switch_to(&fibre.stack, next());
 }
 
 void Machine::make_ready(Fibre& fibre) {
   fibre.state = State::Ready;
-  ++warp_of(fibre).runnable;
+  fibre.warp->runnable |= 1u << (fibre.index % LANES);
+  runnable_ |= 1u << fibre.warp->rank;
 }
 
-void Machine::redraw_priorities() {
-  for (size_t i = priorities_.size(); i > 1; --i)
-    std::swap(priorities_[i - 1], priorities_[order_.below(uint32_t(i))]);
+void Machine::redraw_order() {
+  for (size_t i = order_of_warps_.size(); i > 1; --i)
+    std::swap(order_of_warps_[i - 1], order_of_warps_[order_.below(uint32_t(i))]);
+  runnable_ = 0;
+  for (size_t i = 0; i < order_of_warps_.size(); ++i) {
+    Warp& warp = warps_[order_of_warps_[i]];
+    warp.rank = int(i);
+    if (warp.runnable) runnable_ |= 1u << i;
+  }
 }
 
 void Machine::block_barrier(Where where) {
-  if (++at_block_ < alive_) return yield(State::AtBlock, where, "block::sync");
+  if (++at_block_ == alive_) return open_block_barrier();
+  const Fibre& fibre = self();
+  fibre.warp->at_block |= 1u << (fibre.index % LANES);
+  yield(State::AtBlock, where, "block::sync");
+}
+
+void Machine::open_block_barrier() {
   at_block_ = 0;
-  for (Fibre& fibre : fibres_)
-    if (fibre.state == State::AtBlock) make_ready(fibre);
-  redraw_priorities();
+  for (Warp& warp : warps_) {
+    warp.runnable |= warp.at_block;
+    warp.at_block = 0;
+  }
+  redraw_order();
 }
 
 void Machine::named_barrier(int id, int threads, bool waits, Where where) {
@@ -287,30 +329,27 @@ void Machine::named_barrier(int id, int threads, bool waits, Where where) {
   barrier.come = 0;
   for (Fibre& fibre : fibres_)
     if (fibre.state == State::AtNamed && fibre.barrier == id) make_ready(fibre);
-  redraw_priorities();
+  redraw_order();
 }
 
 void Machine::rendezvous(Operation operation, void* argument, const char* word, Where where) {
   Fibre& fibre = self();
-  Warp& warp = warp_of(fibre);
-  if (warp.come > 0 && warp.operation != operation) {
-    fibre.where = where;
-    fail("lanes of one warp have come to different words, one of them %s at %s:%d", word, where.file, where.line);
+  Warp& warp = *fibre.warp;
+  if (warp.come && warp.operation != operation) {
+    const Fibre& other = fibres_[warp.first + __builtin_ctz(warp.come)];
+    fail("lanes of one warp have come to different words, %s at %s:%d and %s at %s:%d", word, where.file, where.line,
+         other.word, other.where.file, other.where.line);
   }
   if (warp.alive < warp.lanes) fail("%s at %s:%d, but lanes of the warp have left the kernel", word, where.file, where.line);
+  const int lane = fibre.index % LANES;
   warp.operation = operation;
-  fibre.argument = argument;
-  if (++warp.come < warp.alive) return yield(State::AtWarp, where, word);
+  warp.arguments[lane] = argument;
+  warp.come |= 1u << lane;
+  if (warp.come != warp.all()) return yield(State::AtWarp, where, word);
+  operation(warp.arguments);
   warp.come = 0;
-  if (operation) {
-    void* arguments[LANES] = {};
-    for (int lane = 0; lane < warp.lanes; ++lane) arguments[lane] = fibres_[warp.first + lane].argument;
-    operation(arguments);
-  }
-  for (int lane = 0; lane < warp.lanes; ++lane) {
-    Fibre& other = fibres_[warp.first + lane];
-    if (other.state == State::AtWarp) make_ready(other);
-  }
+  warp.runnable = warp.all() & ~(1u << lane);
+  if (warp.runnable) runnable_ |= 1u << warp.rank;
 }
 
 void* Machine::shared_array(const void* key, size_t bytes, size_t alignment) {
@@ -366,9 +405,8 @@ void nothing(void* const*) {}
 
 }  // namespace
 
-void expect_threads(int threads) {
-  if (machine().threads > threads)
-    machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
+void too_many_threads(int threads) {
+  machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
 }
 
 unsigned char* dynamic_shared() { return machine().dynamic(); }
@@ -442,7 +480,9 @@ int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_sh
   const sargent_emulator_entry* entry = sargent_emulator_table;
   while (entry->symbol && strcmp(entry->symbol, symbol) != 0) ++entry;
   std::string problem = "there is no kernel " + std::string(symbol);
-  if (entry->symbol && emulator::machine().launch(*entry, *shape, parameters, problem)) return 0;
+  static thread_local emulator::Machine machine;
+  emulator::this_machine = &machine;
+  if (entry->symbol && machine.launch(*entry, *shape, parameters, problem)) return 0;
   snprintf(message, message_bytes, "%s", problem.c_str());
   return 1;
 }
