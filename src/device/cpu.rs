@@ -149,6 +149,14 @@ impl<'a> Operands<'a> {
         &self.limits
     }
 
+    /// All of the launch's scratch memory; ask once a launch, and not for the lanes beside it.
+    #[allow(clippy::mut_from_ref)]
+    pub fn scratch(&self) -> &'a mut [f32] {
+        let (base, elements) = self.workspace;
+        // SAFETY: promised by the caller of `new`; the kernel asks once.
+        unsafe { std::slice::from_raw_parts_mut(base, elements) }
+    }
+
     /// The launch's scratch memory, one equal part a lane; ask once a launch.
     pub fn lanes(&self) -> Vec<&'a mut [f32]> {
         let (base, elements) = self.workspace;

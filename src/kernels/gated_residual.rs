@@ -52,7 +52,7 @@ pub struct GateGradient {
 }
 
 impl Gate {
-    fn check(&self, kernel: &str, y: TensorId, shapes: &dyn Shapes) -> Result<()> {
+    pub(in crate::kernels) fn check(&self, kernel: &str, y: TensorId, shapes: &dyn Shapes) -> Result<()> {
         let (y, vectors) = (shapes.shape(y), shapes.shape(self.vectors));
         let fits = vectors.rows() == y.dims()[0] && (self.chunk + 1) * y.columns() <= vectors.columns();
         expect(kernel, y.dims().len() == 3 && fits, || {
@@ -60,7 +60,12 @@ impl Gate {
         })
     }
 
-    fn of_sample<'a>(&self, sample: usize, columns: usize, operands: &cpu::Operands<'a>) -> &'a [f32] {
+    pub(in crate::kernels) fn of_sample<'a>(
+        &self,
+        sample: usize,
+        columns: usize,
+        operands: &cpu::Operands<'a>,
+    ) -> &'a [f32] {
         let length = operands.shape(self.vectors).columns();
         chunk(operands.read(self.vectors), length, sample, self.chunk, columns)
     }

@@ -79,6 +79,26 @@ pub struct LowRankInputGradient {
     pub dx: Update,
 }
 
+/// The low-rank side of dX: what [`LowRankInputGradient`] adds, as a part of another kernel.
+#[derive(Debug, Clone)]
+pub struct LowRankSide {
+    /// As in the forward kernel.
+    pub downs: Vec<Down>,
+    /// As in the forward kernel.
+    pub dropout: Option<Dropout>,
+    /// dH.
+    pub dhidden: TensorId,
+}
+
+impl LowRankSide {
+    /// Its own operands.
+    pub fn operands(&mut self) -> Vec<Operand<'_>> {
+        let mut all = vec![Operand::Read(&mut self.dhidden)];
+        all.extend(downs_operands(&mut self.downs, &mut self.dropout));
+        all
+    }
+}
+
 /// dA (+)= dH^T dropout(X), for every adapter.
 #[derive(Debug, Clone)]
 pub struct LowRankDownGradient {

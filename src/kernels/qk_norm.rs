@@ -56,7 +56,7 @@ pub struct QkNormWeightGradient {
     pub dweight: Update,
 }
 
-fn check_parts(
+pub(in crate::kernels) fn check_parts(
     kernel: &str,
     parts: &[Part],
     heads: usize,

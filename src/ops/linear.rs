@@ -4,7 +4,7 @@ use crate::autograd::{Derivation, Program};
 use crate::error::Result;
 use crate::kernels::Shapes;
 use crate::kernels::linear::{
-    Base, Change, Linear, LinearInputGradient, LinearWeightGradient, OutputScaleGradient, Term,
+    Base, Change, Epilogue, Linear, LinearInputGradient, LinearWeightGradient, OutputScaleGradient, Term,
 };
 use crate::kernels::low_rank::{
     Down, Dropout, LowRankDown, LowRankDownGradient, LowRankHiddenGradient, LowRankInputGradient,
@@ -84,7 +84,7 @@ pub fn linear(program: &mut Program, name: &str, x: TensorId, layer: &Layer) -> 
         Some(hidden)
     };
     let y = program.activation(name, x_shape.with_columns(layer.base.rows.len()));
-    program.launch(Linear { base: layer.base.clone(), terms, x, hidden, y })?;
+    program.launch(Linear { base: layer.base.clone(), terms, x, hidden, y, epilogue: Epilogue::None })?;
     Ok(y)
 }
 
@@ -114,7 +114,13 @@ pub(super) fn linear_derivative(node: &Linear, d: &mut Derivation<'_>) -> Result
     }
     if d.needs(node.x) {
         let dx = d.accumulate(node.x);
-        d.launch(LinearInputGradient { base: node.base.clone(), terms: node.terms.clone(), dy, dx })?;
+        d.launch(LinearInputGradient {
+            base: node.base.clone(),
+            terms: node.terms.clone(),
+            dy,
+            low_rank: None,
+            dx,
+        })?;
     }
     Ok(())
 }

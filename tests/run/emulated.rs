@@ -65,7 +65,8 @@ fn recomputing_changes_no_bit() {
 #[test]
 fn dropout_and_accumulation_follow_the_processor() {
     let workshop = Workshop::new();
-    let set = ["lora_dropout=0.3", "gradient_accumulation_steps=2", "use_ema=true", "lora_targets=all-linear"];
+    let set =
+        ["lora_dropout=0.3", "gradient_accumulation_steps=2", "use_ema=true", "lora_targets=all-linear"];
     let expected = train(&workshop, "cpu", &set);
     assert_follows(&train(&workshop, "emulator", &set), &expected, "dropout");
 }

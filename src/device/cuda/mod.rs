@@ -6,6 +6,7 @@
 #[cfg(emulator)]
 pub mod emulated;
 pub mod gpu;
+pub mod image;
 pub mod launch;
 pub mod memory;
 pub mod operands;
