@@ -36,7 +36,7 @@ fn build() -> Result<(), Failure> {
         println!("cargo::rerun-if-changed={watched}");
     }
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let kernels = sources::scan()?;
+    let kernels = sources::scan(Path::new(sources::FOLDER))?;
     let mut jobs = Vec::new();
     let modules = cuda::Modules::plan(&kernels, &out, &mut jobs)?;
     #[cfg(feature = "emulator")]

@@ -13,12 +13,23 @@ struct Variant {
     arguments: &'static [&'static str],
     /// What stands before a kernel's symbol.
     prefix: &'static str,
-    /// The table of its kernels.
-    table: &'static str,
 }
 
-const VARIANTS: [Variant; 1] =
-    [Variant { name: "plain", arguments: &[], prefix: "sargent_emulated_", table: "sargent_emulator_table" }];
+const PLAIN: Variant = Variant { name: "plain", arguments: &[], prefix: "sargent_emulated_" };
+
+/// Every access calls the emulator, which looks for races, and so does what C++ leaves undefined. The arguments are
+/// GCC's; the runtime libraries that they usually go with are not linked (`kernels/emulator/hooks.cpp`).
+const CHECKED: Variant = Variant {
+    name: "checked",
+    arguments: &[
+        "-DSARGENT_CHECKED",
+        "-fsanitize=thread",
+        "--param",
+        "tsan-instrument-func-entry-exit=0",
+        "-fsanitize=alignment,bool,bounds,enum,integer-divide-by-zero,return,shift,signed-integer-overflow,unreachable",
+    ],
+    prefix: "sargent_checked_",
+};
 
 /// The objects to link.
 pub struct Library {
@@ -28,6 +39,8 @@ pub struct Library {
 impl Library {
     /// Adds the compilations of the emulator and all kernels to `jobs`; none without a C++ compiler.
     pub fn plan(kernels: &[Source], out: &Path, jobs: &mut Vec<Job>) -> Result<Option<Self>, Failure> {
+        let tests = sources::scan(&Path::new(sources::FOLDER).join("emulator").join("tests"))?;
+        let kernels: Vec<&Source> = kernels.iter().chain(&tests).collect();
         let engine = sources::files(&Path::new(sources::FOLDER).join("emulator"), "cpp")?;
         if engine.is_empty() {
             return Ok(None);
@@ -55,14 +68,15 @@ impl Library {
         for source in &engine {
             add(source, "engine", &[])?;
         }
-        for variant in &VARIANTS {
-            for kernel in kernels {
+        let checks = compiler.is_like_gnu();
+        for variant in [PLAIN].into_iter().chain(checks.then_some(CHECKED)) {
+            for kernel in &kernels {
                 add(&kernel.path, variant.name, variant.arguments)?;
             }
-            let table = out.join(variant.name).join("table.cpp");
-            compile::write(&table, &variant.table(kernels))?;
-            add(&table, variant.name, variant.arguments)?;
         }
+        let table = out.join("table.cpp");
+        compile::write(&table, &self::table(&kernels, checks))?;
+        add(&table, "engine", &[])?;
         Ok(Some(library))
     }
 
@@ -73,23 +87,26 @@ impl Library {
     }
 }
 
-impl Variant {
-    /// C++ that lists the kernels.
-    fn table(&self, kernels: &[Source]) -> String {
-        let symbols: Vec<&String> = kernels.iter().flat_map(|kernel| &kernel.symbols).collect();
-        let (prefix, table) = (self.prefix, self.table);
-        let declared: String = symbols
-            .iter()
-            .map(|symbol| format!("void {prefix}{symbol}(const void* parameters);\n"))
-            .collect();
-        let listed: String =
-            symbols.iter().map(|symbol| format!("  {{\"{symbol}\", {prefix}{symbol}}},\n")).collect();
-        format!(
-            "#include \"emulator/api.h\"\nextern \"C\" {{\n{declared}\
-             extern const sargent_emulator_entry {table}[];\n\
-             const sargent_emulator_entry {table}[] = {{\n{listed}  {{nullptr, nullptr}},\n}};\n}}\n"
-        )
-    }
+/// C++ that lists the kernels.
+fn table(kernels: &[&Source], checks: bool) -> String {
+    let symbols: Vec<&String> = kernels.iter().flat_map(|kernel| &kernel.symbols).collect();
+    let declared = |variant: &Variant| -> String {
+        let declare = |symbol: &&String| format!("void {}{symbol}(const void* parameters);\n", variant.prefix);
+        symbols.iter().map(declare).collect()
+    };
+    let checked = |symbol: &str| {
+        if checks { format!("{}{symbol}", CHECKED.prefix) } else { "nullptr".to_owned() }
+    };
+    let list =
+        |symbol: &&String| format!("  {{\"{symbol}\", {}{symbol}, {}}},\n", PLAIN.prefix, checked(symbol));
+    format!(
+        "#include \"emulator/api.h\"\nextern \"C\" {{\n{}{}\
+         extern const sargent_emulator_entry sargent_emulator_table[];\n\
+         const sargent_emulator_entry sargent_emulator_table[] = {{\n{}  {{nullptr, nullptr, nullptr}},\n}};\n}}\n",
+        declared(&PLAIN),
+        if checks { declared(&CHECKED) } else { String::new() },
+        symbols.iter().map(list).collect::<String>(),
+    )
 }
 
 /// The C++ compiler, which works, with the arguments of every file. Emulated kernels are optimised in every profile,

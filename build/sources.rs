@@ -21,11 +21,11 @@ pub struct Source {
     pub symbols: Vec<String>,
 }
 
-/// All `.cu` files, by name.
-pub fn scan() -> Result<Vec<Source>, Failure> {
+/// All `.cu` files of `folder`, by name.
+pub fn scan(folder: &Path) -> Result<Vec<Source>, Failure> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut found = Vec::new();
-    for path in files(Path::new(FOLDER), "cu")? {
+    for path in files(folder, "cu")? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let symbols = symbols(&read(&path)?);
         if symbols.is_empty() {

@@ -28,6 +28,7 @@ inline void load_matrices(void* const* lanes) {
 template <int COUNT, bool TRANSPOSED>
 inline void ldmatrix(uint32_t* registers, const void* row, const char* word, Where where) {
   expect_shared_aligned(row, 16, where);
+  if ((current->index & 31) < 8 * COUNT) note_read(row, 16, where);
   LoadMatrices load{registers, row};
   warp_operation(load_matrices<COUNT, TRANSPOSED>, &load, word, where);
 }

@@ -5,7 +5,7 @@
 #ifdef __CUDACC__
 #define DEVICE __device__ __forceinline__
 #else
-#define DEVICE inline
+#define DEVICE SARGENT_TAG inline
 #endif
 
 // WHERE as the last parameter of a word is the caller's place in the source, for the emulator's reports. A word without
@@ -44,7 +44,7 @@
 #else
 #define SHARED(T, name, count)     \
   static const char name##_key = 0; \
-  T* const name = static_cast<T*>(emulator::shared_array(&name##_key, sizeof(T) * (count), alignof(T)))
+  T* const name = static_cast<T*>(emulator::shared_array(&name##_key, #name, sizeof(T) * (count), alignof(T)))
 #define DYNAMIC_SHARED(name) unsigned char* const name = emulator::dynamic_shared()
 #endif
 

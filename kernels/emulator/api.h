@@ -11,6 +11,7 @@ extern "C" {
 typedef struct sargent_emulator_entry {
   const char* symbol;
   void (*kernel)(const void* parameters);
+  void (*checked_kernel)(const void* parameters);  // null where it was not built
 } sargent_emulator_entry;
 
 extern const sargent_emulator_entry sargent_emulator_table[];
@@ -23,7 +24,7 @@ typedef struct sargent_emulator_launch_shape {
   uint32_t grid[3];
   uint32_t threads;
   uint32_t shared_bytes;
-  uint32_t reserved;
+  uint32_t checked;  // whether races and undefined behaviour are looked for
   uint64_t seed;  // of the order in which warps run
 } sargent_emulator_launch_shape;
 

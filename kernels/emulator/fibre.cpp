@@ -33,25 +33,30 @@ namespace emulator {
 namespace {
 
 constexpr size_t STACK = 128 << 10;
+// As many threads as a block can have.
+constexpr int STACKS = 1024;
 // Stacks that start at the same place of their pages would share the cache's sets.
 constexpr size_t COLOUR = 320;
 constexpr size_t COLOURS = 64;
 
 }  // namespace
 
-Stacks::~Stacks() {
-  for (char* stack : all_) munmap(stack, STACK);
+Stacks::Stacks() {
+  void* memory = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) abort();
+  start_ = static_cast<char*>(memory);
 }
+
+Stacks::~Stacks() { munmap(start_, bytes()); }
+
+size_t Stacks::bytes() const { return STACK * STACKS; }
 
 void* Stacks::take(void (*entry)()) {
   if (free_.empty()) {
-    void* stack = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack == MAP_FAILED) abort();
+    if (used_ == STACKS) abort();
     // The lowest page stops a stack that grows too large.
-    mprotect(stack, 4096, PROT_NONE);
-    char* top = static_cast<char*>(stack) + STACK - all_.size() % COLOURS * COLOUR;
-    all_.push_back(static_cast<char*>(stack));
-    free_.push_back(top);
+    mprotect(start_ + STACK * used_, 4096, PROT_NONE);
+    free_.push_back(top_of(used_++));
   }
   char* top = free_.back();
   free_.pop_back();
@@ -66,7 +71,9 @@ void Stacks::give_back(void* top) { free_.push_back(static_cast<char*>(top)); }
 
 void Stacks::reclaim() {
   free_.clear();
-  for (size_t i = 0; i < all_.size(); ++i) free_.push_back(all_[i] + STACK - i % COLOURS * COLOUR);
+  for (int i = 0; i < used_; ++i) free_.push_back(top_of(i));
 }
+
+char* Stacks::top_of(int stack) const { return start_ + STACK * (stack + 1) - stack % COLOURS * COLOUR; }
 
 }  // namespace emulator

@@ -1,6 +1,7 @@
 // Fibres: stacks that take turns on one host thread (x86-64, System V).
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 #include <vector>
 
 // Saves the callee-saved registers and the stack pointer to `*from`, and goes on where `to` was saved.
@@ -8,9 +9,11 @@ extern "C" void sargent_switch_fibre(void** from, void* to);
 
 namespace emulator {
 
-// Stacks to be used again; the one given back last is given out first, while it is still in the cache.
+// Stacks to be used again; the one given back last is given out first, while it is still in the cache. All lie in one
+// stretch of memory.
 class Stacks {
  public:
+  Stacks();
   ~Stacks();
   // The top of a stack on which a first switch enters `entry`.
   void* take(void (*entry)());
@@ -18,8 +21,14 @@ class Stacks {
   // Makes every stack free again.
   void reclaim();
 
+  uintptr_t start() const { return reinterpret_cast<uintptr_t>(start_); }
+  size_t bytes() const;
+
  private:
-  std::vector<char*> all_;
+  char* top_of(int stack) const;
+
+  char* start_;
+  int used_ = 0;  // stacks given out so far
   std::vector<char*> free_;
 };
 

@@ -9,13 +9,18 @@
 #include <stdint.h>
 #include <string.h>
 
-#define __device__
-#define __restrict__ __restrict
-
-// The C symbol of an emulated kernel.
-#ifndef SARGENT_EMULATED
+// Functions of kernels are compiled a second time to be checked, and a program holds both: the tag keeps the linker from
+// taking one for the other.
+#ifdef SARGENT_CHECKED
+#define SARGENT_TAG __attribute__((abi_tag("checked")))
+#define SARGENT_EMULATED(symbol) sargent_checked_##symbol
+#else
+#define SARGENT_TAG
 #define SARGENT_EMULATED(symbol) sargent_emulated_##symbol
 #endif
+
+#define __device__ SARGENT_TAG
+#define __restrict__ __restrict
 
 namespace emulator {
 
@@ -52,7 +57,7 @@ inline void expect_threads(int threads) {
 
 // The launch's dynamic shared memory, and named arrays behind it.
 unsigned char* dynamic_shared();
-void* shared_array(const void* key, size_t bytes, size_t alignment);
+void* shared_array(const void* key, const char* name, size_t bytes, size_t alignment);
 // An address within the block's shared memory, as the hardware numbers it.
 uint32_t shared_address(const void* shared);
 
@@ -63,7 +68,12 @@ void warp_barrier(Where where);
 // Does `operation` once all lanes of the warp have come; it gets every lane's argument, null for lanes that the warp
 // does not have.
 using Operation = void (*)(void* const* lanes);
+// It orders no memory; what it accesses there is noted by the lanes.
 void warp_operation(Operation operation, void* argument, const char* word, Where where);
+
+// Tells the race checker what a word accesses for the running thread.
+void note_read(const void* address, size_t bytes, Where where);
+void note_write(const void* address, size_t bytes, Where where);
 
 // Copies that land when they are waited for; until then the destination is poisoned.
 void copy_async(void* to, const void* from, int bytes, bool there, Where where);

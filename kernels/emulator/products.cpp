@@ -15,10 +15,8 @@ constexpr int MOST_M = 16, MOST_N = 32;  // tiles of one product
 
 // The four sums of a lane in one tile: row g at columns 2 t, 2 t + 1, then row g + 8 there.
 typedef float Sums __attribute__((vector_size(16)));
-typedef float SumsInPlace __attribute__((vector_size(16), aligned(4), may_alias));
 // Those of two tiles side by side.
 typedef float Pair __attribute__((vector_size(32)));
-typedef float PairInPlace __attribute__((vector_size(32), aligned(4), may_alias));
 
 // What sums are made of: for a tile, g (or t) and k the factors of a lane's sums, side by side as the sums are.
 struct Factors {
@@ -63,21 +61,23 @@ void spread_b(Product* const* lanes, int n_tiles) {
   }
 }
 
-// Adds products to COUNT tiles of a lane, or to as many pairs of tiles, side by side.
-template <int COUNT, typename Wide, typename WideInPlace>
+// Adds products to COUNT tiles of a lane, or to as many pairs of tiles, side by side. Lanes' sums lie anywhere.
+template <int COUNT, typename Wide>
 __attribute__((always_inline)) inline void add_products(float* sums, const Pair* a, const Sums (*b)[MOST_N], int n) {
-  Wide total[COUNT];
-  WideInPlace* place = reinterpret_cast<WideInPlace*>(sums + n * 4);
+  constexpr int TILES = sizeof(Wide) / sizeof(Sums);
+  Wide total[COUNT], factor, factors;
 #pragma GCC unroll 8
-  for (int i = 0; i < COUNT; ++i) total[i] = place[i];
+  for (int i = 0; i < COUNT; ++i) memcpy(&total[i], sums + (n + i * TILES) * 4, sizeof(Wide));
   for (int k = 0; k < DEPTH; ++k) {
-    const Wide factor = *reinterpret_cast<const WideInPlace*>(&a[k]);
-    const WideInPlace* factors = reinterpret_cast<const WideInPlace*>(&b[k][n]);
+    memcpy(&factor, &a[k], sizeof factor);
 #pragma GCC unroll 8
-    for (int i = 0; i < COUNT; ++i) total[i] += factor * factors[i];
+    for (int i = 0; i < COUNT; ++i) {
+      memcpy(&factors, &b[k][n + i * TILES], sizeof factors);
+      total[i] += factor * factors;
+    }
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < COUNT; ++i) place[i] = total[i];
+  for (int i = 0; i < COUNT; ++i) memcpy(sums + (n + i * TILES) * 4, &total[i], sizeof(Wide));
 }
 
 __attribute__((always_inline)) inline void multiply(Product* const* lanes, int m_tiles, int n_tiles) {
@@ -87,10 +87,10 @@ __attribute__((always_inline)) inline void multiply(Product* const* lanes, int m
       const Pair* a = factors.a[m][lane / 4];
       float* sums = lanes[lane]->sums + m * n_tiles * 4;
       int n = 0;
-      for (; n + 16 <= n_tiles; n += 16) add_products<8, Pair, PairInPlace>(sums, a, b, n);
-      for (; n + 8 <= n_tiles; n += 8) add_products<4, Pair, PairInPlace>(sums, a, b, n);
-      for (; n + 2 <= n_tiles; n += 2) add_products<1, Pair, PairInPlace>(sums, a, b, n);
-      if (n < n_tiles) add_products<1, Sums, SumsInPlace>(sums, a, b, n);
+      for (; n + 16 <= n_tiles; n += 16) add_products<8, Pair>(sums, a, b, n);
+      for (; n + 8 <= n_tiles; n += 8) add_products<4, Pair>(sums, a, b, n);
+      for (; n + 2 <= n_tiles; n += 2) add_products<1, Pair>(sums, a, b, n);
+      if (n < n_tiles) add_products<1, Sums>(sums, a, b, n);
     }
   }
 }

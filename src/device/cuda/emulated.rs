@@ -34,7 +34,7 @@ struct LaunchShape {
     grid: [u32; 3],
     threads: u32,
     shared_bytes: u32,
-    reserved: u32,
+    checked: u32,
     seed: u64,
 }
 
@@ -73,20 +73,36 @@ struct State {
     /// When events were last reached.
     times: Vec<Option<Instant>>,
     graphs: Vec<streams::Graph<Work>>,
+    checked: bool,
 }
 
 impl Emulated {
-    /// A card of `architecture` with `memory` bytes; `seed` chooses the order of warps and streams.
-    pub fn new(architecture: Architecture, memory: u64, seed: u64) -> Arc<dyn Gpu> {
+    /// A card of `architecture`; `seed` chooses the order of warps and streams.
+    pub fn new(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, MEMORY, false, seed)
+    }
+
+    /// The same with `memory` bytes.
+    pub fn with_memory(architecture: Architecture, memory: u64, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, memory, false, seed)
+    }
+
+    /// A card whose launches are checked for races and for what C++ leaves undefined, several times as slow. They
+    /// exist only where the build's C++ compiler is GCC; elsewhere launches fail.
+    pub fn checked(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, MEMORY, true, seed)
+    }
+
+    fn build(architecture: Architecture, memory: u64, checked: bool, seed: u64) -> Arc<dyn Gpu> {
         let (name, driver) = ("emulated card".to_owned(), "emulator".to_owned());
         let properties = Properties { name, driver, architecture, memory };
-        let state = State { streams: Streams::new(seed), times: Vec::new(), graphs: Vec::new() };
+        let state = State { streams: Streams::new(seed), times: Vec::new(), graphs: Vec::new(), checked };
         Arc::new(Self { properties, used: AtomicU64::new(0), state: Mutex::new(state) })
     }
 
     /// The card that `--device emulator` opens: compute capability 8.0, with little to share.
     pub fn open() -> Arc<dyn Gpu> {
-        Self::new(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, MEMORY, 0)
+        Self::new(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, 0)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,7 +166,7 @@ impl State {
                 // SAFETY: whoever queued it promised that the range is live.
                 unsafe { std::ptr::write_bytes(to as *mut u8, byte, bytes) };
             }
-            Work::Launch(launch) => run(&launch, self.streams.draw(usize::MAX) as u64)?,
+            Work::Launch(launch) => run(&launch, self.checked, self.streams.draw(usize::MAX) as u64)?,
             Work::Replay(graph) => {
                 let seed = self.streams.draw(usize::MAX) as u64;
                 let mut branches = Streams::of(&self.graphs[graph], seed);
@@ -166,12 +182,12 @@ impl State {
 }
 
 /// Runs a kernel to its end.
-fn run(launch: &Launch, seed: u64) -> Result<()> {
+fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     let Launch { kernel, grid, threads, shared_bytes, parameters } = launch;
     let failed = |cause: String| Error::new(ErrorKind::Kernel, *kernel, cause);
     let symbol = CString::new(*kernel).map_err(|e| failed(e.to_string()))?;
     let shape =
-        LaunchShape { grid: *grid, threads: *threads, shared_bytes: *shared_bytes, reserved: 0, seed };
+        LaunchShape { grid: *grid, threads: *threads, shared_bytes: *shared_bytes, checked: u32::from(checked), seed };
     let mut message = vec![0u8; MESSAGE_BYTES];
     // SAFETY: symbol, shape, parameters and message live through the call; whoever queued the launch promised that
     // its parameters are the kernel's and its addresses live.

@@ -5,7 +5,7 @@ const MIB: u64 = 1 << 20;
 
 fn card(seed: u64) -> Arc<dyn Gpu> {
     let architecture = Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 };
-    Emulated::new(architecture, MIB, seed)
+    Emulated::with_memory(architecture, MIB, seed)
 }
 
 fn launch(threads: u32, grid: [u32; 3], shared_bytes: u32) -> Launch {

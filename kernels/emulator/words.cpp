@@ -1,0 +1,111 @@
+// The words that touch the running block, and the launch of a kernel.
+#include "engine.h"
+#include <stdio.h>
+
+namespace emulator {
+
+namespace {
+
+// The reason that lanes wait together, where nothing has to be done.
+void nothing(void* const*) {}
+
+}  // namespace
+
+void too_many_threads(int threads) {
+  machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
+}
+
+unsigned char* dynamic_shared() { return machine().dynamic(); }
+
+void* shared_array(const void* key, const char* name, size_t bytes, size_t alignment) {
+  return machine().shared_array(key, name, bytes, alignment);
+}
+
+uint32_t shared_address(const void* shared) { return machine().shared_address(shared); }
+
+void block_barrier(Where where) { machine().block_barrier(where); }
+
+void named_barrier(int id, int threads, bool waits, Where where) {
+  machine().named_barrier(id, threads, waits, where);
+}
+
+void warp_barrier(Where where) {
+  machine().rendezvous(nothing, nullptr, true, "warp::sync", where);
+}
+
+void warp_operation(Operation operation, void* argument, const char* word, Where where) {
+  machine().rendezvous(operation, argument, false, word, where);
+}
+
+void note_read(const void* address, size_t bytes, Where where) {
+  Machine& machine = emulator::machine();
+  if (machine.checked()) machine.checker().access(current->index, address, bytes, false, where);
+}
+
+void note_write(const void* address, size_t bytes, Where where) {
+  Machine& machine = emulator::machine();
+  if (machine.checked()) machine.checker().access(current->index, address, bytes, true, where);
+}
+
+// The destination is written twice, as the checker sees it: now, when others may no longer read it, and where the copy
+// lands, when others may not read it yet.
+void copy_async(void* to, const void* from, int bytes, bool there, Where where) {
+  Machine& machine = emulator::machine();
+  if (!machine.is_shared(to)) machine.fail("cp_async to no shared memory at %s:%d", where.file, where.line);
+  if (reinterpret_cast<uintptr_t>(to) % bytes || (there && reinterpret_cast<uintptr_t>(from) % bytes))
+    machine.fail("cp_async of %d bytes at a misaligned address at %s:%d", bytes, where.file, where.line);
+  if (there) note_read(from, bytes, where);
+  note_write(to, bytes, where);
+  poison(to, bytes);
+  Fibre& fibre = machine.self();
+  fibre.copies.push_back({to, from, bytes, there, fibre.groups, where});
+}
+
+void commit_async() { ++machine().self().groups; }
+
+void wait_async(int groups) {
+  Fibre& fibre = machine().self();
+  size_t landed = 0;
+  while (landed < fibre.copies.size() && fibre.copies[landed].group + groups < fibre.groups) {
+    const Copy& copy = fibre.copies[landed++];
+    if (copy.there) {
+      note_read(copy.from, copy.bytes, copy.where);
+      memcpy(copy.to, copy.from, copy.bytes);
+    } else {
+      memset(copy.to, 0, copy.bytes);
+    }
+    note_write(copy.to, copy.bytes, copy.where);
+  }
+  fibre.copies.erase(fibre.copies.begin(), fibre.copies.begin() + landed);
+}
+
+void expect_aligned(const void* address, size_t alignment) {
+  if (reinterpret_cast<uintptr_t>(address) % alignment)
+    machine().fail("an access of %zu bytes at a misaligned address", alignment);
+}
+
+void expect_shared_aligned(const void* address, size_t alignment, Where where) {
+  Machine& machine = emulator::machine();
+  if (!machine.is_shared(address)) machine.fail("no address of shared memory at %s:%d", where.file, where.line);
+  if (reinterpret_cast<uintptr_t>(address) % alignment)
+    machine.fail("a misaligned address of shared memory at %s:%d", where.file, where.line);
+}
+
+}  // namespace emulator
+
+int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
+                            char* message, size_t message_bytes) {
+  emulator::catch_faults();
+  static thread_local emulator::Machine machine;
+  emulator::this_machine = &machine;
+  const sargent_emulator_entry* entry = sargent_emulator_table;
+  while (entry->symbol && strcmp(entry->symbol, symbol) != 0) ++entry;
+  std::string problem = "there is no kernel " + std::string(symbol);
+  if (entry->symbol) {
+    auto kernel = shape->checked ? entry->checked_kernel : entry->kernel;
+    problem = std::string(symbol) + " was not built to be checked";
+    if (kernel && machine.launch(entry->symbol, kernel, *shape, parameters, problem)) return 0;
+  }
+  snprintf(message, message_bytes, "%s", problem.c_str());
+  return 1;
+}
