@@ -186,8 +186,13 @@ fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     let Launch { kernel, grid, threads, shared_bytes, parameters } = launch;
     let failed = |cause: String| Error::new(ErrorKind::Kernel, *kernel, cause);
     let symbol = CString::new(*kernel).map_err(|e| failed(e.to_string()))?;
-    let shape =
-        LaunchShape { grid: *grid, threads: *threads, shared_bytes: *shared_bytes, checked: u32::from(checked), seed };
+    let shape = LaunchShape {
+        grid: *grid,
+        threads: *threads,
+        shared_bytes: *shared_bytes,
+        checked: u32::from(checked),
+        seed,
+    };
     let mut message = vec![0u8; MESSAGE_BYTES];
     // SAFETY: symbol, shape, parameters and message live through the call; whoever queued the launch promised that
     // its parameters are the kernel's and its addresses live.
