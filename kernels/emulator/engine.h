@@ -4,7 +4,10 @@
 #include "api.h"
 #include "checker.h"
 #include "fibre.h"
+#include "mbarriers.h"
 #include "poison.h"
+#include "tensor_cores.h"
+#include "tiles.h"
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +19,7 @@ constexpr int NAMED_BARRIERS = 16;
 constexpr size_t SHARED_BYTES = 228 << 10;
 constexpr size_t SHARED_ALIGNMENT = 1024;
 
-enum class State { Fresh, Ready, AtWarp, AtBlock, AtNamed, Finished };
+enum class State { Fresh, Ready, AtWarp, AtBlock, AtNamed, AtMbarrier, Finished };
 
 // What a thread waits for is one of these.
 inline bool waits(State state) { return state != State::Fresh && state != State::Ready && state != State::Finished; }
@@ -35,11 +38,13 @@ struct Fibre : Thread {
   void* stack;      // where it goes on
   void* stack_top;  // to give back
   void* argument;   // of the warp operation that it waits for
-  int barrier;      // named, that it waits at
+  const void* barrier;  // that it waits at
   const char* word;
   Where where;
   std::vector<Copy> copies;
   uint32_t groups;  // committed
+  Stores stores;
+  TileProducts products;
 };
 
 struct Warp {
@@ -51,7 +56,7 @@ struct Warp {
 };
 
 struct NamedBarrier {
-  int come;
+  int come = 0;
   std::unique_ptr<Knowledge> told;  // what those who came knew
 };
 
@@ -83,9 +88,16 @@ class Machine : public Block {
   Checker& checker() { return checker_; }
   bool checked() const { return checked_; }
 
+  Mbarriers& mbarriers() { return mbarriers_; }
+
   void block_barrier(Where where);
   void named_barrier(int id, int threads, bool waits, Where where);
   void rendezvous(Operation operation, void* argument, bool orders_memory, const char* word, Where where);
+
+  // Waiting for something at `barrier`, until somebody wakes all who wait there.
+  void block_on(State state, const void* barrier, Where where, const char* word);
+  void wake(State state, const void* barrier);
+  bool anybody(State state, const void* barrier) const;
 
   void* shared_array(const void* key, const char* name, size_t bytes, size_t alignment);
   unsigned char* dynamic() { return shared_; }
@@ -93,6 +105,10 @@ class Machine : public Block {
   bool is_stack(uintptr_t address) const { return address - stacks_.start() < stacks_.bytes(); }
   uint32_t shared_address(const void* address) const {
     return uint32_t(static_cast<const unsigned char*>(address) - shared_ + SHARED_ALIGNMENT);
+  }
+  // Back from there; null outside.
+  const void* shared_at(uint32_t address) const {
+    return address - SHARED_ALIGNMENT < SHARED_BYTES ? shared_ + (address - SHARED_ALIGNMENT) : nullptr;
   }
   // What lies at an address, for people.
   std::string describe(uintptr_t address) const;
@@ -105,6 +121,7 @@ class Machine : public Block {
   void begin_block();
   bool run_block();
   void run(Fibre& fibre);
+  void expect_nothing_under_way(const Fibre& fibre);
   void yield(State state, Where where, const char* word);
   void make_ready(Fibre& fibre);
   void release_block();
@@ -130,8 +147,12 @@ class Machine : public Block {
   size_t shared_used_ = 0;
   std::vector<SharedArray> arrays_;
   std::string message_;
+  Mbarriers mbarriers_;
   Checker checker_;
 };
+
+// The place of sixteen bytes of shared memory under a tensor map's swizzle (0 to 3: none, 32, 64, 128 bytes).
+uint32_t swizzled(uint32_t address, uint32_t swizzle);
 
 // The calling host thread's.
 Machine& machine();

@@ -65,6 +65,8 @@ void Machine::begin_block() {
     fibre.state = State::Fresh;
     fibre.copies.clear();
     fibre.groups = 0;
+    fibre.stores = {};
+    fibre.products = {};
   }
   for (size_t i = 0; i < warps_.size(); ++i) {
     const int first = int(i) * LANES, lanes = std::min(LANES, threads - first);
@@ -73,6 +75,7 @@ void Machine::begin_block() {
   }
   redraw_priorities();
   for (NamedBarrier& barrier : named_) barrier = {};
+  mbarriers_.begin_block();
   alive_ = threads;
   at_block_ = 0;
   poison(shared_, dynamic_bytes_);
@@ -98,7 +101,8 @@ bool Machine::run_block() {
       if (!message_.empty()) return false;
     }
   }
-  return true;
+  if (mbarriers_.has_loads()) message_ = place() + ": copies of tiles were never waited for";
+  return message_.empty();
 }
 
 void Machine::run(Fibre& fibre) {
@@ -117,10 +121,7 @@ void Machine::run(Fibre& fibre) {
 void Machine::enter() {
   Fibre& fibre = self();
   kernel_(parameters_);
-  if (!fibre.copies.empty()) {
-    const Where& where = fibre.copies.front().where;
-    fail("asynchronous copies were never waited for, the first at %s:%d", where.file, where.line);
-  }
+  expect_nothing_under_way(fibre);
   Warp& warp = warp_of(fibre);
   fibre.state = State::Finished;
   --warp.alive, --warp.runnable, --alive_;
@@ -132,6 +133,15 @@ void Machine::enter() {
   void* nowhere;
   sargent_switch_fibre(&nowhere, scheduler_);
   abort();
+}
+
+void Machine::expect_nothing_under_way(const Fibre& fibre) {
+  auto never = [&](const char* what, const Where& where) {
+    fail("%s never waited for, the first at %s:%d", what, where.file, where.line);
+  };
+  if (!fibre.copies.empty()) never("asynchronous copies were", fibre.copies.front().where);
+  if (!fibre.stores.under_way.empty()) never("stores of tiles were", fibre.stores.under_way.front().where);
+  if (!fibre.products.under_way.empty()) never("products were", fibre.products.under_way.front().where);
 }
 
 void Machine::yield(State state, Where where, const char* word) {
@@ -183,22 +193,34 @@ void Machine::named_barrier(int id, int threads, bool waits, Where where) {
     if (!barrier.told) barrier.told = std::make_unique<Knowledge>(clocks.nothing());
     clocks.tell(*barrier.told, current->index);
   }
-  Fibre& fibre = self();
-  fibre.barrier = id;
-  ++barrier.come;
-  if (barrier.come < threads) {
-    if (waits) yield(State::AtNamed, where, "named_barrier::sync");
+  if (++barrier.come < threads) {
+    if (waits) block_on(State::AtNamed, &barrier, where, "named_barrier::sync");
     return;
   }
-  if (waits) fibre.state = State::AtNamed;
+  self().barrier = &barrier;
+  if (waits) self().state = State::AtNamed;
   const std::unique_ptr<Knowledge> told = std::move(barrier.told);
-  barrier.come = 0;
-  for (Fibre& other : fibres_) {
-    if (other.state != State::AtNamed || other.barrier != id) continue;
-    if (told) checker_.clocks().learn(other.index, *told);
-    make_ready(other);
-  }
+  for (const Fibre& other : fibres_)
+    if (told && other.state == State::AtNamed && other.barrier == &barrier)
+      checker_.clocks().learn(other.index, *told);
+  barrier = {};
+  wake(State::AtNamed, &barrier);
   redraw_priorities();
+}
+
+void Machine::block_on(State state, const void* barrier, Where where, const char* word) {
+  self().barrier = barrier;
+  yield(state, where, word);
+}
+
+void Machine::wake(State state, const void* barrier) {
+  for (Fibre& fibre : fibres_)
+    if (fibre.state == state && fibre.barrier == barrier) make_ready(fibre);
+}
+
+bool Machine::anybody(State state, const void* barrier) const {
+  return std::any_of(fibres_.begin(), fibres_.end(),
+                     [&](const Fibre& fibre) { return fibre.state == state && fibre.barrier == barrier; });
 }
 
 void Machine::rendezvous(Operation operation, void* argument, bool orders_memory, const char* word, Where where) {

@@ -39,6 +39,7 @@ std::string Machine::deadlock() const {
       text += "\n  warp " + std::to_string(&warp - warps_.data()) + ", lanes " + std::to_string(lane) + "-" +
               std::to_string(end - 1) + ": " + emulator::text(fibre.state);
       if (waiting) text += std::string(fibre.word) + " at " + fibre.where.file + ":" + std::to_string(fibre.where.line);
+      if (fibre.state == State::AtMbarrier) text += mbarriers_.lacks(fibre.barrier);
       lane = end;
     }
   }

@@ -4,13 +4,6 @@
 
 namespace emulator {
 
-namespace {
-
-// The reason that lanes wait together, where nothing has to be done.
-void nothing(void* const*) {}
-
-}  // namespace
-
 void expect_threads(int threads) {
   if (machine().threads > threads)
     machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
