@@ -2,8 +2,8 @@
 //
 // Lane l of matrix i gets elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 in register i: the layout of mma's
 // operands. The transposed forms give it rows 2 (l % 4) and 2 (l % 4) + 1 of column l / 4. Lanes 8 i to 8 i + 7 pass
-// the addresses of the rows of matrix i, sixteen bytes each, aligned to sixteen. Ordered as ordinary
-// accesses.
+// the addresses of the rows of matrix i, sixteen bytes each, aligned to sixteen. Ordered as
+// ordinary accesses.
 #pragma once
 
 #ifndef __CUDACC__
@@ -20,8 +20,12 @@ template <int COUNT, bool TRANSPOSED>
 inline void load_matrices(void* const* lanes) {
   for (int matrix = 0; matrix < COUNT; ++matrix) {
     uint16_t values[8][8];
-    for (int row = 0; row < 8; ++row)
-      __builtin_memcpy(values[row], static_cast<LoadMatrices*>(lanes[8 * matrix + row])->row, 16);
+    const void* rows[8];
+    for (int row = 0; row < 8; ++row) {
+      rows[row] = static_cast<LoadMatrices*>(lanes[8 * matrix + row])->row;
+      __builtin_memcpy(values[row], rows[row], 16);
+    }
+    count_bank_conflicts(rows);
     for (int lane = 0; lane < 32; ++lane) {
       const int major = lane / 4, minor = 2 * (lane % 4);
       const uint16_t low = TRANSPOSED ? values[minor][major] : values[major][minor];
@@ -47,8 +51,13 @@ inline void store_matrices(void* const* lanes) {
       (TRANSPOSED ? values[minor][major] : values[major][minor]) = uint16_t(both);
       (TRANSPOSED ? values[minor + 1][major] : values[major][minor + 1]) = uint16_t(both >> 16);
     }
-    for (int row = 0; row < 8; ++row)
-      __builtin_memcpy(static_cast<StoreMatrices*>(lanes[8 * matrix + row])->row, values[row], 16);
+    const void* rows[8];
+    for (int row = 0; row < 8; ++row) {
+      void* to = static_cast<StoreMatrices*>(lanes[8 * matrix + row])->row;
+      __builtin_memcpy(to, values[row], 16);
+      rows[row] = to;
+    }
+    count_bank_conflicts(rows);
   }
 }
 template <int COUNT, bool TRANSPOSED>

@@ -32,6 +32,9 @@ typedef struct sargent_emulator_launch_shape {
 int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
                             char* message, size_t message_bytes);
 
+// Cycles that loads and stores of matrices lost to bank conflicts, in the calling thread's latest launch.
+uint64_t sargent_emulator_bank_conflicts();
+
 // A tensor in device memory and the tile of it that is copied, as cuTensorMapEncodeTiled takes them: sizes and the tile
 // in elements, innermost first, strides in bytes of all dimensions but the innermost.
 typedef struct sargent_emulator_tensor {

@@ -110,6 +110,9 @@ class Machine : public Block {
   const void* shared_at(uint32_t address) const {
     return address - SHARED_ALIGNMENT < SHARED_BYTES ? shared_ + (address - SHARED_ALIGNMENT) : nullptr;
   }
+  // Of the launch's loads and stores of matrices: cycles beyond those that they would take without.
+  uint64_t bank_conflicts = 0;
+
   // What lies at an address, for people.
   std::string describe(uintptr_t address) const;
 

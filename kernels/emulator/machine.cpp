@@ -31,6 +31,7 @@ bool Machine::launch(const char* symbol, void (*kernel)(const void*), const sarg
   parameters_ = parameters;
   dynamic_bytes_ = shape.shared_bytes;
   checked_ = shape.checked;
+  bank_conflicts = 0;
   threads = int(shape.threads);
   message_.clear();
   order_.state = shape.seed * 0x9E3779B97F4A7C15ull + 1;

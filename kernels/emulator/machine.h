@@ -65,6 +65,9 @@ using Operation = void (*)(void* const* lanes);
 // It orders no memory; what it accesses there is noted by the lanes.
 void warp_operation(Operation operation, void* argument, const char* word, Where where);
 
+// Counts how often more than one of eight rows of sixteen bytes lies in the same banks.
+void count_bank_conflicts(const void* const* rows);
+
 // Tells the race checker what a word accesses for the running thread.
 void note_read(const void* address, size_t bytes, Where where);
 void note_write(const void* address, size_t bytes, Where where);
