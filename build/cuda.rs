@@ -50,6 +50,8 @@ impl<'a> Modules<'a> {
                 return Ok(Self { modules, absent: format!("when it was built, {reason}") });
             }
         };
+        // tests/fatbins.rs takes the disassembler from beside it.
+        println!("cargo::rustc-env=SARGENT_NVCC={}", nvcc.path.display());
         let out = out.join("cuda");
         std::fs::create_dir_all(&out).map_err(|error| Failure(format!("{}: {error}", out.display())))?;
         for module in modules.iter_mut().filter(|module| !module.targets.is_empty()) {

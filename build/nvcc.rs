@@ -7,8 +7,7 @@ use std::process::Command;
 const OLDEST: (u32, u32) = (12, 8);
 
 /// How to get what is missing.
-pub const HINT: &str = "install CUDA 13, or `pip install --target .cuda nvidia-cuda-nvcc==13.0.* nvidia-cuda-crt==13.0.* \
-                        nvidia-nvvm==13.0.* nvidia-cuda-cccl nvidia-cuda-runtime==13.0.*` in the project's folder; \
+pub const HINT: &str = "install CUDA 13, or in the project's folder `pip install --no-deps --target .cuda -r .ci/cuda.txt`; \
                         then `touch build.rs` and build again";
 
 /// Variables that say where CUDA is installed.

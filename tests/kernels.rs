@@ -35,5 +35,19 @@ macro_rules! kernels {
 }
 
 kernels! {
+    linear "linear",
+    low_rank "low_rank",
+    activation "activation",
     add "add",
+    cast "cast",
+    gated_multiply "gated_multiply",
+    gated_residual "gated_residual",
+    gather_rows "gather_rows",
+    layer_norm "layer_norm",
+    layer_norm_affine "layer_norm_affine",
+    patchify "patchify",
+    positions "positions",
+    qk_norm "qk_norm",
+    rms_norm "rms_norm",
+    timestep_features "timestep_features",
 }

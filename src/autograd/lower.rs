@@ -1,9 +1,11 @@
-//! What a device makes of a recorded program before it is planned: element types, and the parameters' working copy.
+//! What a device makes of a recorded program before it is planned: fused launches, element types, and the
+//! parameters' working copy.
 //!
 //! Programs are recorded in f32 and know no device. A device that computes in bf16 keeps every tensor in bf16 but
 //! those that a kernel names as exact; trained parameters stay f32 and are read through their bf16 working copy,
 //! which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
 
+use crate::autograd::fuse::fuse;
 use crate::autograd::persistent::{Flat, Part, Place};
 use crate::autograd::program::{Home, Node, Program, Queue, Work};
 use crate::device::{Limits, Precision};
@@ -14,6 +16,7 @@ use crate::tensor::{DType, Shape, TensorId};
 /// Prepares `program` for a device.
 pub fn lower(program: &mut Program, limits: &Limits) {
     if limits.precision() == Precision::Bf16 {
+        fuse(program);
         keep_working_copy(program);
         choose_dtypes(program);
         cast_averages(program);

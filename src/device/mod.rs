@@ -3,8 +3,11 @@
 pub mod cpu;
 pub mod cuda;
 
-use crate::error::{Error, ErrorKind, Result};
-use cuda::{Architecture, Gpu};
+#[cfg(not(emulator))]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use cuda::driver::Driver;
+use cuda::{Architecture, Gpu, image};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -111,31 +114,43 @@ fn parse_size(text: &str) -> Result<u64> {
 
 /// Which CUDA kernels this program carries, in words.
 pub fn kernels_on_board() -> String {
-    "this build has no CUDA kernels".to_owned()
+    let kernels = image::absence().unwrap_or_else(image::summary);
+    let emulator = if cfg!(emulator) { "with the emulator" } else { "without the emulator" };
+    format!("{kernels}; {emulator}")
 }
 
 /// Resolves a choice to the device that will run, and says why.
 pub fn choose(choice: Choice) -> Result<(Device, String)> {
+    let cpu = || cpu::Cpu::new().into();
+    let named = |gpu: Arc<dyn Gpu>| {
+        let name = gpu.properties().name.clone();
+        (Device::Cuda(gpu), name)
+    };
     match choice {
-        Choice::Auto => Ok((cpu::Cpu::new().into(), "cpu (this build has no CUDA kernels)".into())),
-        Choice::Cpu => Ok((cpu::Cpu::new().into(), "cpu".into())),
-        Choice::Cuda { .. } => {
-            Err(Error::new(ErrorKind::Device, "--device cuda", "this build has no CUDA kernels")
-                .hint("use --device cpu"))
+        Choice::Auto => {
+            Ok(Driver::open().map(named).unwrap_or_else(|error| (cpu(), format!("cpu ({})", error.cause))))
         }
-        #[cfg(emulator)]
-        Choice::Emulator => Ok((Device::Cuda(cuda::emulated::Emulated::open()), "emulated card".into())),
-        #[cfg(not(emulator))]
-        Choice::Emulator => {
-            Err(Error::new(ErrorKind::Device, "--device emulator", "this build has no emulator")
-                .hint("use --device cpu"))
-        }
+        Choice::Cpu => Ok((cpu(), "cpu".into())),
+        Choice::Cuda { .. } => Driver::open().map(named),
+        Choice::Emulator => emulator().map(named),
     }
+}
+
+#[cfg(emulator)]
+fn emulator() -> Result<Arc<dyn Gpu>> {
+    Ok(cuda::emulated::Emulated::open())
+}
+
+#[cfg(not(emulator))]
+fn emulator() -> Result<Arc<dyn Gpu>> {
+    Err(Error::new(ErrorKind::Device, "--device emulator", "this build has no emulator")
+        .hint("build with the feature `emulator`, which needs a C++ compiler, or use --device cpu"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_device_is_named_with_or_without_its_memory() {
@@ -147,8 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn cuda_is_refused_in_words_where_there_is_none() {
-        let error = choose(Choice::Cuda { memory: None }).err().unwrap();
-        assert_eq!(error.kind, ErrorKind::Device);
+    fn a_card_is_opened_or_refused_in_one_line_with_a_hint() {
+        let (auto, description) = choose(Choice::Auto).unwrap();
+        match choose(Choice::Cuda { memory: None }) {
+            Ok(_) => assert!(matches!(auto, Device::Cuda(_))),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Device);
+                assert!(!error.hint.is_empty() && !error.cause.contains('\n'));
+                assert!(matches!(auto, Device::Cpu(_)));
+                assert_eq!(description, format!("cpu ({})", error.cause));
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernels_on_board_are_told() {
+        let told = kernels_on_board();
+        assert!(told.contains("CUDA kernels") && told.ends_with("the emulator"), "{told}");
     }
 }

@@ -7,7 +7,7 @@ use crate::doctor::case::{Case, Recorder};
 use crate::doctor::check::Ready;
 use crate::error::Result;
 use crate::kernels::Shapes;
-use crate::kernels::linear::{Base, Linear};
+use crate::kernels::linear::{Base, Epilogue, Linear};
 use serde::Serialize;
 
 /// Runs of one measurement take about this long.
@@ -80,7 +80,14 @@ fn product(size: usize) -> Case {
         let (x, weight) = (recorder.repeated("x", [size, size]), recorder.repeated("w", [size, size]));
         let y = recorder.program.activation("y", recorder.program.shape(x).clone());
         let base = Base { weight, rows: 0..size, bias: None };
-        recorder.program.launch(Linear { base, terms: Vec::new(), x, hidden: None, y })?;
+        recorder.program.launch(Linear {
+            base,
+            terms: Vec::new(),
+            x,
+            hidden: None,
+            y,
+            epilogue: Epilogue::None,
+        })?;
         recorder.output(y);
         Ok(())
     })

@@ -1,6 +1,9 @@
 //! Activations: y = f(x), elementwise.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect_shape};
 use crate::kernels::{parallel, scalar};
@@ -101,6 +104,10 @@ impl Contract for Activate {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 /// dx (+)= f'(x) dy.
@@ -140,6 +147,10 @@ impl Contract for ActivateGradient {
             }
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 

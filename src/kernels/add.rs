@@ -1,6 +1,9 @@
 //! a + b.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect};
 use crate::kernels::parallel;
@@ -33,5 +36,9 @@ impl Contract for Add {
             a.iter_mut().zip(&b[first..]).for_each(|(a, b)| *a += b);
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

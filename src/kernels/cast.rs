@@ -1,6 +1,9 @@
 //! The same values in the element type of the result. On a device that computes in f32 this is a copy.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect_shape};
 use crate::tensor::TensorId;
@@ -30,5 +33,9 @@ impl Contract for Cast {
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         operands.write(self.y).copy_from_slice(operands.read(self.x));
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -23,6 +23,11 @@ impl Update {
     pub fn accumulates(&self) -> bool {
         self.from.is_some()
     }
+
+    /// What it starts from, if anything, and the result.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorId> + use<> {
+        self.from.into_iter().chain([self.to])
+    }
 }
 
 /// One operand of a kernel.

@@ -1,6 +1,9 @@
 //! a * b, elementwise: the gate of a gated feed-forward layer.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::parallel;
@@ -31,5 +34,9 @@ impl Contract for GatedMultiply {
             a.iter_mut().zip(&b[first..]).for_each(|(a, b)| *a *= b);
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

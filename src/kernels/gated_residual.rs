@@ -1,6 +1,9 @@
 //! x + gate * y, with one gate vector a sample.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::layer_norm::chunk;
@@ -94,6 +97,10 @@ impl Contract for GatedResidual {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for GatedResidualGradient {
@@ -117,6 +124,10 @@ impl Contract for GatedResidualGradient {
             }
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
@@ -148,5 +159,13 @@ impl Contract for GateGradient {
             }
         }
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! One row of each sample: y[b] = x[b, rows[b]].
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::{Error, Result};
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
 use crate::tensor::TensorId;
@@ -39,5 +42,9 @@ impl Contract for GatherRows {
             y.copy_from_slice(found);
         }
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

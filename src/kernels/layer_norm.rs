@@ -2,7 +2,10 @@
 //!
 //! Shift and scale are chunks of a sample's modulation vector, `[b, chunks * columns]`.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::{parallel, scalar};
@@ -114,6 +117,10 @@ impl Contract for LayerNormModulate {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 /// Mean and reciprocal standard deviation (biased).
@@ -165,6 +172,10 @@ impl Contract for LayerNormModulateGradient {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
@@ -210,5 +221,13 @@ impl Contract for ModulationGradient {
             }
         }
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! LayerNorm with gain and bias, row by row: y = (x - mean) / sqrt(variance + epsilon) gain + bias.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect_shape};
 use crate::kernels::layer_norm::statistics;
@@ -49,6 +52,10 @@ impl Contract for LayerNormAffine {
             }
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 

@@ -4,9 +4,11 @@
 //! An adapter is a [`Term`] over a range of output columns: a low-rank pair, or an effective weight that
 //! replaces those rows of W, each with an optional scale per output. LoRA, DoRA, LoKr and LoHa all lower to it.
 
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
+use crate::kernels::gemm::Places;
 use crate::kernels::matrix::{Matrix, MatrixMut, multiply, rows_of};
 use crate::kernels::parallel::rows_a_product;
 use crate::tensor::{Shape, TensorId};
@@ -17,6 +19,7 @@ mod cuda;
 mod epilogue;
 mod gradients;
 
+pub(in crate::kernels) use cuda::OutputGradient;
 pub use epilogue::Epilogue;
 pub use gradients::{LinearInputGradient, LinearWeightGradient, OutputScaleGradient};
 
@@ -207,6 +210,16 @@ impl Contract for Linear {
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         self.epilogue.run_on_cpu(self.y, operands, |y| self.product(y, operands))
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("Linear", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
     }
 }
 

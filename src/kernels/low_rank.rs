@@ -3,9 +3,11 @@
 //! Dropout is PEFT's: each adapter drops elements of X by its own mask and scales the rest by 1 / (1 - p). The
 //! mask is regenerated from the counters, never stored.
 
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
+use crate::kernels::gemm::Places;
 use crate::kernels::linear::{Change, Term};
 use crate::kernels::matrix::{Matrix, MatrixMut, multiply, rows_of};
 use crate::kernels::{parallel, step_state};
@@ -13,6 +15,8 @@ use crate::random::{Purpose, Stream};
 use crate::tensor::{Shape, TensorId};
 use rayon::prelude::*;
 use std::ops::Range;
+
+mod cuda;
 
 /// Rows that one part of a sum over rows of dropped X covers; sums depend on it.
 const ROWS_A_SUM: usize = 128;
@@ -224,6 +228,16 @@ impl Contract for LowRankDown {
         });
         Ok(())
     }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("LowRankDown", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
+    }
 }
 
 impl Contract for LowRankHiddenGradient {
@@ -275,6 +289,14 @@ impl Contract for LowRankHiddenGradient {
             }
         });
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes, architecture)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
@@ -354,6 +376,10 @@ impl Contract for LowRankInputGradient {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for LowRankDownGradient {
@@ -366,7 +392,7 @@ impl Contract for LowRankDownGradient {
 
     fn exact(&self) -> Vec<TensorId> {
         let masks = self.dropout.iter().map(|dropout| dropout.state);
-        masks.chain(self.da.iter().map(|da| da.to)).collect()
+        masks.chain(self.da.iter().flat_map(Update::tensors)).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -408,6 +434,16 @@ impl Contract for LowRankDownGradient {
         });
         Ok(())
     }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("LowRankDownGradient", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
+    }
 }
 
 impl Contract for LowRankUpGradient {
@@ -419,7 +455,7 @@ impl Contract for LowRankUpGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        self.db.iter().map(|db| db.to).collect()
+        self.db.iter().flat_map(Update::tensors).collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -456,5 +492,15 @@ impl Contract for LowRankUpGradient {
             }
         });
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("LowRankUpGradient", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
     }
 }

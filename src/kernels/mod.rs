@@ -6,9 +6,12 @@
 //! the living definition of what the kernel computes and the oracle for every other device.
 
 pub mod contract;
+pub mod gemm;
 pub mod matrix;
 pub mod parallel;
+pub mod parameters;
 pub mod scalar;
+mod spread;
 pub mod step_state;
 
 pub use contract::{Contract, Cost, Operand, Shapes, Update};

@@ -1,6 +1,9 @@
 //! Latents `[b, channels, h, w]` to 2 x 2 patches `[b, h/2 * w/2, 4 channels]` and back.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
 use crate::tensor::{Shape, TensorId};
@@ -92,6 +95,10 @@ impl Contract for Patchify {
         pair_up(operands.shape(self.latents), self.order, |latent, patch| patches[patch] = latents[latent]);
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for Unpatchify {
@@ -111,5 +118,9 @@ impl Contract for Unpatchify {
         let (patches, latents) = (operands.read(self.patches), operands.write(self.latents));
         pair_up(operands.shape(self.latents), self.order, |latent, patch| latents[latent] = patches[patch]);
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! Adds every token's position to it.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect};
 use crate::kernels::parallel;
@@ -38,5 +41,9 @@ impl Contract for AddPositions {
             }
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! RMSNorm of queries and keys, head by head (eps 1e-6): y = x w / sqrt(mean(x^2) + eps). Values pass.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
 use crate::kernels::layer_norm::EPSILON;
@@ -95,6 +98,10 @@ impl Contract for QkNorm {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 #[inline(always)]
@@ -139,6 +146,10 @@ impl Contract for QkNormGradient {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
@@ -181,5 +192,13 @@ impl Contract for QkNormWeightGradient {
             }
         }
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! RMSNorm of whole rows: y = x gain / sqrt(mean(x^2) + epsilon).
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect_shape};
 use crate::kernels::{parallel, scalar};
@@ -40,6 +43,10 @@ impl Contract for RmsNorm {
             }
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 

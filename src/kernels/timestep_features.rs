@@ -1,6 +1,9 @@
 //! Sinusoidal features of the timestep, cosines first, f_k = 10000^(-k / (n/2)); f32 as in diffusers.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect};
 use crate::tensor::TensorId;
@@ -42,5 +45,9 @@ impl Contract for TimestepFeatures {
             }
         }
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

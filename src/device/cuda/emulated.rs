@@ -128,7 +128,8 @@ impl Queues {
     /// Does all work of all streams, the next stream drawn among those that can go on.
     fn drain(&mut self) -> Result<()> {
         loop {
-            let ready: Vec<usize> = (0..self.streams.len()).filter(|&stream| self.can_go_on(stream)).collect();
+            let ready: Vec<usize> =
+                (0..self.streams.len()).filter(|&stream| self.can_go_on(stream)).collect();
             if ready.is_empty() {
                 return Ok(());
             }
@@ -272,9 +273,9 @@ impl Gpu for Emulated {
         let queues = self.queues();
         let time = |event: Event| queues.events[event.0 as usize].time;
         let times = time(start).zip(time(end));
-        times.map(|(start, end)| end.saturating_duration_since(start).as_secs_f32() * 1e3).ok_or_else(|| {
-            Error::new(ErrorKind::Device, "elapsed", "an event was not reached")
-        })
+        times
+            .map(|(start, end)| end.saturating_duration_since(start).as_secs_f32() * 1e3)
+            .ok_or_else(|| Error::new(ErrorKind::Device, "elapsed", "an event was not reached"))
     }
 
     unsafe fn upload(&self, to: Address, from: *const u8, bytes: usize, stream: Stream) -> Result<()> {

@@ -3,6 +3,7 @@
 //! [`gpu::Gpu`] is all that the rest of the crate knows of a card: memory, streams, events, copies, launches,
 //! graphs. The driver implements it for silicon, the emulator for machines without.
 
+pub mod driver;
 #[cfg(emulator)]
 pub mod emulated;
 pub mod gpu;

@@ -1,9 +1,11 @@
 //! Gradients of a linear layer: dX, the dense dW of an effective weight, and that of an output scale.
 
 use super::{Base, Term, check_linear, weights_by_column};
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
+use crate::kernels::gemm::Places;
 use crate::kernels::low_rank::{LowRankInputGradient, LowRankSide};
 use crate::kernels::matrix::{Matrix, MatrixMut, multiply, rows_of};
 use crate::kernels::parallel::{over_lanes, rows_a_product};
@@ -30,7 +32,7 @@ pub struct LinearInputGradient {
 
 impl LinearInputGradient {
     /// The adapters' own way to dX as a kernel that runs after the rest of this one.
-    fn after(&self) -> Option<LowRankInputGradient> {
+    pub(super) fn after(&self) -> Option<LowRankInputGradient> {
         let LowRankSide { downs, dropout, dhidden } = self.low_rank.clone()?;
         let dx = Update { from: Some(self.dx.to), to: self.dx.to };
         Some(LowRankInputGradient { downs, dropout, dhidden, dx })
@@ -118,6 +120,14 @@ impl Contract for LinearInputGradient {
         });
         self.after().map_or(Ok(()), |after| after.run_on_cpu(operands))
     }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes, architecture)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 /// dY with every term's columns multiplied by its output scale; dY itself where no term has one.
@@ -152,7 +162,7 @@ impl Contract for LinearWeightGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        vec![self.dw.to]
+        self.dw.tensors().collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -184,6 +194,16 @@ impl Contract for LinearWeightGradient {
         });
         Ok(())
     }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("LinearWeightGradient", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
+    }
 }
 
 impl Contract for OutputScaleGradient {
@@ -197,7 +217,7 @@ impl Contract for OutputScaleGradient {
     }
 
     fn exact(&self) -> Vec<TensorId> {
-        vec![self.dscale.to]
+        self.dscale.tensors().collect()
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
@@ -242,5 +262,15 @@ impl Contract for OutputScaleGradient {
             }
         }
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
+        let group = self.group("OutputScaleGradient", Places::Planned(shapes));
+        group.map_or(0, |group| group.workspace(architecture))
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        let group = self.group(kernel, Places::OnCard(operands))?;
+        group.launch(operands.workspace().0, &operands.architecture(), to)
     }
 }

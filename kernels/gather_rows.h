@@ -1,0 +1,14 @@
+// Parameters of the kernel that picks one row of each sample.
+#pragma once
+#include "device/parameters.h"
+
+// y[b] = x[b, chosen[b]].
+typedef struct GatherRowsParams {
+  DEVICE_POINTER(const bf16) x;            // [samples, tokens, columns]
+  DEVICE_POINTER(const int32_t) chosen;    // [samples]
+  DEVICE_POINTER(bf16) y;                  // [samples, columns]
+  uint32_t samples;
+  uint32_t columns;
+  uint32_t tokens;
+  uint32_t aligned;                        // every row of x and y starts at a multiple of sixteen bytes
+} GatherRowsParams;

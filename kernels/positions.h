@@ -1,0 +1,13 @@
+// Parameters of the kernel that adds positions.
+#pragma once
+#include "device/parameters.h"
+
+// x becomes x + positions, the same for every sample.
+typedef struct AddPositionsParams {
+  DEVICE_POINTER(const bf16) positions;   // [tokens, columns]
+  DEVICE_POINTER(bf16) x;                 // [rows, columns]
+  uint32_t rows;
+  uint32_t columns;
+  uint32_t tokens;                        // rows of a sample
+  uint32_t aligned;                       // every row of both operands starts at a multiple of sixteen bytes
+} AddPositionsParams;

@@ -1,0 +1,27 @@
+//! Timestep features on a card.
+
+use crate::device::cuda::{Launches, Operands};
+use crate::error::Result;
+use crate::kernels::parameters::{TIMESTEP_FEATURES_THREADS, TimestepFeaturesParams};
+use crate::kernels::spread::{grid, word};
+use crate::kernels::timestep_features::TimestepFeatures;
+
+impl TimestepFeatures {
+    pub(super) fn launch_on_card(
+        &self,
+        kernel: &str,
+        operands: &Operands<'_>,
+        to: &mut Launches,
+    ) -> Result<()> {
+        let shape = operands.shape(self.features);
+        let parameters = TimestepFeaturesParams {
+            timesteps: operands.f32(kernel, self.timesteps)?,
+            features: operands.bf16(kernel, self.features)?,
+            samples: word(kernel, shape.rows())?,
+            count: word(kernel, shape.columns())?,
+        };
+        let blocks = shape.elements().div_ceil(TIMESTEP_FEATURES_THREADS as usize);
+        to.push("timestep_features", grid(kernel, [blocks, 1, 1])?, TIMESTEP_FEATURES_THREADS, &parameters);
+        Ok(())
+    }
+}
