@@ -4,7 +4,10 @@
 #include "api.h"
 #include "checker.h"
 #include "fibre.h"
+#include "mbarriers.h"
 #include "poison.h"
+#include "tensor_cores.h"
+#include "tiles.h"
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +19,7 @@ constexpr int NAMED_BARRIERS = 16;
 constexpr size_t SHARED_BYTES = 228 << 10;
 constexpr size_t SHARED_ALIGNMENT = 1024;
 
-enum class State { Fresh, Ready, AtWarp, AtBlock, AtNamed, Finished };
+enum class State { Fresh, Ready, AtWarp, AtBlock, AtNamed, AtMbarrier, Finished };
 
 // What a thread waits for is one of these.
 inline bool waits(State state) { return state != State::Fresh && state != State::Ready && state != State::Finished; }
@@ -37,11 +40,13 @@ struct Fibre : Thread {
   State state;
   void* stack;      // where it goes on
   void* stack_top;  // to give back
-  int barrier;      // named, that it waits at
+  const void* barrier;  // that it waits at
   const char* word;
   Where where;
   std::vector<Copy> copies;
   uint32_t groups;  // committed
+  Stores stores;
+  TileProducts products;
 };
 
 // Sets of lanes have a bit for each.
@@ -62,7 +67,7 @@ struct Warp {
 inline uint32_t lane_bit(const Fibre& fibre) { return 1u << (fibre.index % LANES); }
 
 struct NamedBarrier {
-  int come;
+  int come = 0;
   std::unique_ptr<Knowledge> told;  // what those who came knew
 };
 
@@ -93,9 +98,16 @@ class Machine : public Block {
   Checker& checker() { return checker_; }
   bool checked() const { return checked_; }
 
+  Mbarriers& mbarriers() { return mbarriers_; }
+
   void block_barrier(Where where);
   void named_barrier(int id, int threads, bool waits, Where where);
   void rendezvous(Operation operation, void* argument, bool orders_memory, const char* word, Where where);
+
+  // Waiting for something at `barrier`, until somebody wakes all who wait there.
+  void block_on(State state, const void* barrier, Where where, const char* word);
+  void wake(State state, const void* barrier);
+  bool anybody(State state, const void* barrier) const;
 
   void* shared_array(const void* key, const char* name, size_t bytes, size_t alignment);
   unsigned char* dynamic() { return shared_; }
@@ -104,6 +116,13 @@ class Machine : public Block {
   uint32_t shared_address(const void* address) const {
     return uint32_t(static_cast<const unsigned char*>(address) - shared_ + SHARED_ALIGNMENT);
   }
+  // Back from there; null outside.
+  const void* shared_at(uint32_t address) const {
+    return address - SHARED_ALIGNMENT < SHARED_BYTES ? shared_ + (address - SHARED_ALIGNMENT) : nullptr;
+  }
+  // Of the launch's loads and stores of matrices: cycles beyond those that they would take without.
+  uint64_t bank_conflicts = 0;
+
   // What lies at an address, for people.
   std::string describe(uintptr_t address) const;
 
@@ -117,6 +136,7 @@ class Machine : public Block {
   Fibre* next();
   void switch_to(void** from, Fibre* to);
   void finish(Fibre& fibre);
+  void expect_nothing_under_way(const Fibre& fibre);
   void yield(State state, Where where, const char* word);
   void make_ready(Fibre& fibre);
   void release_block();
@@ -144,8 +164,12 @@ class Machine : public Block {
   size_t shared_used_ = 0;
   std::vector<SharedArray> arrays_;
   std::string message_;
+  Mbarriers mbarriers_;
   Checker checker_;
 };
+
+// The place of sixteen bytes of shared memory under a tensor map's swizzle (0 to 3: none, 32, 64, 128 bytes).
+uint32_t swizzled(uint32_t address, uint32_t swizzle);
 
 // The machine of this host thread, once it has launched something.
 extern EMULATOR_THREAD Machine* this_machine;

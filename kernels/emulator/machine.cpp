@@ -27,6 +27,7 @@ bool Machine::launch(const char* symbol, void (*kernel)(const void*), const sarg
   parameters_ = parameters;
   dynamic_bytes_ = shape.shared_bytes;
   checked_ = shape.checked;
+  bank_conflicts = 0;
   threads = int(shape.threads);
   message_.clear();
   order_.state = shape.seed * 0x9E3779B97F4A7C15ull + 1;
@@ -69,10 +70,13 @@ void Machine::begin_block() {
     fibre.state = State::Fresh;
     fibre.copies.clear();
     fibre.groups = 0;
+    fibre.stores = {};
+    fibre.products = {};
   }
   redraw_order();
   turn_ = &warps_[order_of_warps_[0]];
   for (NamedBarrier& barrier : named_) barrier = {};
+  mbarriers_.begin_block();
   alive_ = threads;
   at_block_ = 0;
   poison(shared_, dynamic_bytes_);
@@ -83,7 +87,8 @@ void Machine::begin_block() {
 bool Machine::run_block() {
   noting = checked_;
   switch_to(&scheduler_, next());
-  if (alive_ > 0 && message_.empty()) message_ = deadlock();
+  if (message_.empty() && alive_ > 0) message_ = deadlock();
+  if (message_.empty() && mbarriers_.has_loads()) message_ = place() + ": copies of tiles were never waited for";
   return message_.empty();
 }
 
@@ -135,10 +140,7 @@ void Machine::enter() {
 }
 
 void Machine::finish(Fibre& fibre) {
-  if (!fibre.copies.empty()) {
-    const Where& where = fibre.copies.front().where;
-    fail("asynchronous copies were never waited for, the first at %s:%d", where.file, where.line);
-  }
+  expect_nothing_under_way(fibre);
   Warp& warp = *fibre.warp;
   fibre.state = State::Finished;
   --warp.alive, --alive_;
@@ -147,6 +149,15 @@ void Machine::finish(Fibre& fibre) {
          fibres_[warp.first + __builtin_ctz(warp.come)].word);
   }
   if (at_block_ > 0 && at_block_ == alive_) release_block();
+}
+
+void Machine::expect_nothing_under_way(const Fibre& fibre) {
+  auto never = [&](const char* what, const Where& where) {
+    fail("%s never waited for, the first at %s:%d", what, where.file, where.line);
+  };
+  if (!fibre.copies.empty()) never("asynchronous copies were", fibre.copies.front().where);
+  if (!fibre.stores.under_way.empty()) never("stores of tiles were", fibre.stores.under_way.front().where);
+  if (!fibre.products.under_way.empty()) never("products were", fibre.products.under_way.front().where);
 }
 
 void Machine::yield(State state, Where where, const char* word) {
@@ -207,22 +218,34 @@ void Machine::named_barrier(int id, int threads, bool waits, Where where) {
     if (!barrier.told) barrier.told = std::make_unique<Knowledge>(clocks.nothing());
     clocks.tell(*barrier.told, current->index);
   }
-  Fibre& fibre = self();
-  fibre.barrier = id;
-  ++barrier.come;
-  if (barrier.come < threads) {
-    if (waits) yield(State::AtNamed, where, "named_barrier::sync");
+  if (++barrier.come < threads) {
+    if (waits) block_on(State::AtNamed, &barrier, where, "named_barrier::sync");
     return;
   }
-  if (waits) fibre.state = State::AtNamed;
+  self().barrier = &barrier;
+  if (waits) self().state = State::AtNamed;
   const std::unique_ptr<Knowledge> told = std::move(barrier.told);
-  barrier.come = 0;
-  for (Fibre& other : fibres_) {
-    if (other.state != State::AtNamed || other.barrier != id) continue;
-    if (told) checker_.clocks().learn(other.index, *told);
-    make_ready(other);
-  }
+  for (const Fibre& other : fibres_)
+    if (told && other.state == State::AtNamed && other.barrier == &barrier)
+      checker_.clocks().learn(other.index, *told);
+  barrier = {};
+  wake(State::AtNamed, &barrier);
   redraw_order();
+}
+
+void Machine::block_on(State state, const void* barrier, Where where, const char* word) {
+  self().barrier = barrier;
+  yield(state, where, word);
+}
+
+void Machine::wake(State state, const void* barrier) {
+  for (Fibre& fibre : fibres_)
+    if (fibre.state == state && fibre.barrier == barrier) make_ready(fibre);
+}
+
+bool Machine::anybody(State state, const void* barrier) const {
+  return std::any_of(fibres_.begin(), fibres_.end(),
+                     [&](const Fibre& fibre) { return fibre.state == state && fibre.barrier == barrier; });
 }
 
 void Machine::rendezvous(Operation operation, void* argument, bool orders_memory, const char* word, Where where) {

@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #include <map>
 #include <mutex>
+#include <vector>
 
 namespace {
 
@@ -64,6 +65,15 @@ void emulator::catch_faults() {
     sigaction(SIGSEGV, &action, &earlier_segv);
     sigaction(SIGBUS, &action, &earlier_bus);
   });
+  // The handler must not run on a stack that has run out.
+  static thread_local std::vector<char> own;
+  stack_t stack;
+  if (!own.empty() || sigaltstack(nullptr, &stack) != 0 || !(stack.ss_flags & SS_DISABLE)) return;
+  own.resize(64 << 10);
+  stack = {};
+  stack.ss_sp = own.data();
+  stack.ss_size = own.size();
+  sigaltstack(&stack, nullptr);
 }
 
 // The end touches the guard page behind it, as far as the alignment allows: most mistakes run over the end.

@@ -1,4 +1,4 @@
-#include "machine.h"
+#include "fragments.h"
 
 namespace emulator {
 
@@ -95,21 +95,39 @@ __attribute__((always_inline)) inline void multiply(Product* const* lanes, int m
   }
 }
 
-__attribute__((target("avx2,fma"))) void multiply_fused(Product* const* lanes, int m_tiles, int n_tiles) {
-  multiply(lanes, m_tiles, n_tiles);
+// c = a b for whole matrices, four rows at a time to keep as many sums under way.
+__attribute__((always_inline)) inline void multiply(Row* c, const float (*a)[DEPTH], const Row* b) {
+  for (int row = 0; row < 16; row += 4) {
+    Row sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+    for (int k = 0; k < DEPTH; ++k) {
+      sum0 += a[row][k] * b[k];
+      sum1 += a[row + 1][k] * b[k];
+      sum2 += a[row + 2][k] * b[k];
+      sum3 += a[row + 3][k] * b[k];
+    }
+    c[row] = sum0, c[row + 1] = sum1, c[row + 2] = sum2, c[row + 3] = sum3;
+  }
 }
 
+// Both once for processors with AVX2 and once for others.
+#define WITH_AVX2 __attribute__((target("avx2,fma")))
+WITH_AVX2 void multiply_avx2(Product* const* lanes, int m_tiles, int n_tiles) { multiply(lanes, m_tiles, n_tiles); }
 void multiply_plain(Product* const* lanes, int m_tiles, int n_tiles) { multiply(lanes, m_tiles, n_tiles); }
+WITH_AVX2 void multiply_rows_avx2(Row* c, const float (*a)[DEPTH], const Row* b) { multiply(c, a, b); }
+void multiply_rows_plain(Row* c, const float (*a)[DEPTH], const Row* b) { multiply(c, a, b); }
 
-const auto multiply_here =
-    __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? multiply_fused : multiply_plain;
+const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 
 }  // namespace
+
+void multiply_rows(Row* c, const float (*a)[DEPTH], const Row* b) {
+  has_avx2 ? multiply_rows_avx2(c, a, b) : multiply_rows_plain(c, a, b);
+}
 
 void multiply_fragments(Product* const* lanes, int m_tiles, int n_tiles) {
   spread_a(lanes, m_tiles);
   spread_b(lanes, n_tiles);
-  multiply_here(lanes, m_tiles, n_tiles);
+  has_avx2 ? multiply_avx2(lanes, m_tiles, n_tiles) : multiply_plain(lanes, m_tiles, n_tiles);
 }
 
 }  // namespace emulator
