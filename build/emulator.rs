@@ -91,7 +91,8 @@ impl Library {
 fn table(kernels: &[&Source], checks: bool) -> String {
     let symbols: Vec<&String> = kernels.iter().flat_map(|kernel| &kernel.symbols).collect();
     let declared = |variant: &Variant| -> String {
-        let declare = |symbol: &&String| format!("void {}{symbol}(const void* parameters);\n", variant.prefix);
+        let declare =
+            |symbol: &&String| format!("void {}{symbol}(const void* parameters);\n", variant.prefix);
         symbols.iter().map(declare).collect()
     };
     let checked = |symbol: &str| {
