@@ -48,6 +48,66 @@ unsafe extern "C" {
         message: *mut c_char,
         message_bytes: usize,
     ) -> i32;
+    fn sargent_emulator_bank_conflicts() -> u64;
+    fn sargent_emulator_tensor_map(
+        map: *mut c_void,
+        tensor: *const Tensor,
+        message: *mut c_char,
+        message_bytes: usize,
+    ) -> i32;
+}
+
+/// A tensor in device memory of which kernels copy tiles, as `cuTensorMapEncodeTiled` takes it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Tensor {
+    /// The first element, at a multiple of 16 bytes.
+    pub address: Address,
+    /// Elements, innermost dimension first.
+    pub sizes: [u64; 5],
+    /// Bytes from one index to the next, of all dimensions but the innermost; multiples of 16.
+    pub strides: [u64; 4],
+    /// Elements of a tile.
+    pub tile: [u32; 5],
+    /// How many dimensions there are.
+    pub dimensions: u32,
+    /// 1, 2 or 4.
+    pub element_bytes: u32,
+    /// How a tile's chunks of 16 bytes are permuted: 0 not, 1, 2, 3 within rows of 32, 64, 128 bytes.
+    pub swizzle: u32,
+}
+
+impl Tensor {
+    /// What a kernel of the emulator takes as the tensor's map.
+    ///
+    /// # Errors
+    /// The tensor cannot be copied in such tiles.
+    pub fn map(&self) -> Result<[u64; 16]> {
+        let mut map = [0; 16];
+        let mut message = vec![0u8; MESSAGE_BYTES];
+        // SAFETY: the map's 128 bytes, the tensor and the message live through the call.
+        let code = unsafe {
+            sargent_emulator_tensor_map(
+                map.as_mut_ptr().cast(),
+                self,
+                message.as_mut_ptr().cast(),
+                message.len(),
+            )
+        };
+        if code == 0 { Ok(map) } else { Err(Error::new(ErrorKind::Kernel, "tensor map", text(&message))) }
+    }
+}
+
+/// The text of a C string in `message`.
+fn text(message: &[u8]) -> String {
+    let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
+    String::from_utf8_lossy(&message[..end]).into_owned()
+}
+
+/// Cycles that loads and stores of matrices lost to bank conflicts, in the last launch that this thread waited for.
+pub fn bank_conflicts() -> u64 {
+    // SAFETY: the call has no preconditions.
+    unsafe { sargent_emulator_bank_conflicts() }
 }
 
 /// See the module's documentation.
@@ -208,8 +268,7 @@ fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     if code == 0 {
         return Ok(());
     }
-    let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
-    Err(failed(String::from_utf8_lossy(&message[..end]).into_owned()))
+    Err(failed(text(&message)))
 }
 
 /// An error of the streams.
