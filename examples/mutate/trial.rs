@@ -96,7 +96,12 @@ impl Trial {
             let at = format!("{case:?}, schedule {seed}");
             let found = match Outputs::of(case, &self.device(seed)) {
                 Ok(found) => found,
-                Err(error) => return Ok(Outcome::killed("error", format!("{at}: {error}"))),
+                Err(error) => {
+                    return Ok(Outcome::killed(
+                        if self.checked { "check" } else { "error" },
+                        format!("{at}: {error}"),
+                    ));
+                }
             };
             if let Some(wrong) =
                 found.compare(&expected).into_iter().find(|comparison| !comparison.passes(case))
