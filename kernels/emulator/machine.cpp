@@ -231,7 +231,8 @@ void Machine::rendezvous(Operation operation, void* argument, bool orders_memory
     fibre.where = where;
     fail("lanes of one warp have come to different words, one of them %s at %s:%d", word, where.file, where.line);
   }
-  if (warp.alive < warp.lanes) fail("%s at %s:%d, but lanes of the warp have left the kernel", word, where.file, where.line);
+  if (warp.alive < warp.lanes)
+    fail("%s at %s:%d, but lanes of the warp have left the kernel", word, where.file, where.line);
   warp.operation = operation;
   fibre.argument = argument;
   if (++warp.come < warp.alive) return yield(State::AtWarp, where, word);
