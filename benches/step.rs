@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use sargent::autograd::recompute::Recompute;
 use sargent::autograd::{Engine, Persistent};
 use sargent::device::cpu::Cpu;
-use sargent::kernels::adamw::AdamWSettings;
+use sargent::kernels::adamw::{AdamWSettings, Form};
 use sargent::kernels::step_state;
 use sargent::models::adapter::{Adapters, Targets, select};
 use sargent::models::mmdit::MmditConfig;
@@ -33,7 +33,7 @@ fn miniature(criterion: &mut Criterion) {
     let config = MmditConfig::from_weights(&weights).expect("the bundled model is an MMDiT");
     let modules = select(&config, &Targets::Diffusers).expect("it has attention");
     let adapters = Adapters::new(modules, RANK, RANK as f64, 0.0);
-    let mut persistent = Persistent::new(BATCH).with_states(false);
+    let mut persistent = Persistent::with_states(BATCH, Form::F32, false);
     adapters.declare(&mut persistent);
     let model = StepModel {
         config: &config,
@@ -47,7 +47,8 @@ fn miniature(criterion: &mut Criterion) {
         let flops = program.flops();
         let mut engine = Engine::new(Cpu::new(), 0, persistent.clone()).expect("there is memory");
         let planned = engine.plan(program).expect("it can be planned");
-        let settings = AdamWSettings { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
+        let settings =
+            AdamWSettings { form: Form::F32, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
         let update = engine
             .plan(optimize::record(&persistent, settings, false).expect("an update is recorded"))
             .expect("it can be planned");

@@ -26,5 +26,7 @@ KERNEL(silu, ActivateParams, elementwise::THREADS) { activate<activation::Silu>(
 
 KERNEL(gelu_tanh_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::GeluTanh>(p); }
 KERNEL(gelu_erf_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::GeluErf>(p); }
-KERNEL(quick_gelu_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::QuickGelu>(p); }
+KERNEL(quick_gelu_gradient, ActivateGradientParams, elementwise::THREADS) {
+  activate_gradient<activation::QuickGelu>(p);
+}
 KERNEL(silu_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::Silu>(p); }

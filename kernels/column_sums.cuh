@@ -12,7 +12,8 @@ namespace column_sums {
 constexpr int THREADS = COLUMN_SUMS_THREADS;
 
 // Writes partials [samples, bands, SUMS, columns] of a grid of (strips, bands, samples), where a sample has `rows`
-// rows and a band `band_rows`. add(sums, row of all, column) adds an element's terms for WIDTH columns to sums[SUMS][WIDTH].
+// rows and a band `band_rows`. add(sums, row, column) adds the terms of WIDTH columns of a row, counted over all
+// samples, to sums[SUMS][WIDTH].
 template <int SUMS, int LANES, int WIDTH, typename F>
 DEVICE void band(float* partials, uint32_t rows, uint32_t band_rows, uint32_t columns, F add) {
   constexpr int GROUPS = THREADS / LANES;

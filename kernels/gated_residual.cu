@@ -23,12 +23,13 @@ KERNEL(gated_residual_gradient, GatedResidualParams, rows::THREADS) {
 
 template <int WIDTH>
 DEVICE void gate_gradient(const GateGradientParams& p) {
-  column_sums::band<1, 32, WIDTH>(p.partials, p.tokens, p.band_rows, p.columns, [&](auto& sums, uint64_t row, uint32_t column) {
+  const auto add = [&](auto& sums, uint64_t row, uint32_t column) {
     const auto y = load<WIDTH>(p.y + row * p.columns + column);
     const auto dx = load<WIDTH>(p.dx + row * p.columns + column);
 #pragma unroll
     for (int e = 0; e < WIDTH; ++e) sums[0][e] += float(y[e]) * float(dx[e]);
-  });
+  };
+  column_sums::band<1, 32, WIDTH>(p.partials, p.tokens, p.band_rows, p.columns, add);
 }
 
 KERNEL(gate_gradient, GateGradientParams, COLUMN_SUMS_THREADS) {

@@ -1,8 +1,8 @@
 // LayerNorm without affine, then modulation: with xhat = (x - mean) rstd, y = xhat (1 + scale) + shift.
 //
-// With g = dy (1 + scale), dx = rstd (g - mean(g) - xhat mean(g xhat)), where the means share a pass. Shift and scale are those of the row's
-// sample; d shift sums dy, and d scale dy xhat, over the sample's rows. A warp has a row, in registers up to 2560
-// columns, in the narrowest form that holds it; `any` takes every other row.
+// With g = dy (1 + scale), dx = rstd (g - mean(g) - xhat mean(g xhat)), where the means share a pass. Shift and scale
+// are those of the row's sample; d shift sums dy, and d scale dy xhat, over the sample's rows. A warp has a row, in
+// registers up to 2560 columns, in the narrowest form that holds it; `any` takes every other row.
 #include "column_sums.cuh"
 #include "layer_norm.h"
 #include "rows.cuh"
@@ -103,7 +103,7 @@ KERNEL(layer_norm_statistics, LayerNormStatisticsParams, rows::THREADS) {
 
 template <int WIDTH>
 DEVICE void modulation_gradient(const ModulationGradientParams& p) {
-  column_sums::band<2, 32, WIDTH>(p.partials, p.tokens, p.band_rows, p.columns, [&](auto& sums, uint64_t row, uint32_t column) {
+  const auto add = [&](auto& sums, uint64_t row, uint32_t column) {
     const float mean = p.statistics[2 * row];
     const float rstd = p.statistics[2 * row + 1];
     const auto x = load<WIDTH>(p.x + row * p.columns + column);
@@ -113,7 +113,8 @@ DEVICE void modulation_gradient(const ModulationGradientParams& p) {
       sums[0][e] += float(dy[e]);
       sums[1][e] += float(dy[e]) * ((float(x[e]) - mean) * rstd);
     }
-  });
+  };
+  column_sums::band<2, 32, WIDTH>(p.partials, p.tokens, p.band_rows, p.columns, add);
 }
 
 KERNEL(modulation_gradient, ModulationGradientParams, COLUMN_SUMS_THREADS) {

@@ -23,6 +23,9 @@ pub enum Purpose {
     Latent = 7,
     /// LoRA dropout; the lane is the adapter's index.
     LoraDropout = 8,
+    /// Rounding of what the optimizer keeps in bf16; the lane tells parameters (0) and moments (1, 2) apart, the
+    /// element is that of the flat buffer.
+    StochasticRounding = 9,
 }
 
 /// One stream of draws: fixed seed, purpose, lane, step and sample; the element is the argument.
@@ -49,6 +52,11 @@ impl Stream {
     /// A uniform 32-bit word.
     pub fn word(&self, element: usize) -> u32 {
         self.block((element / 4) as u32)[element % 4]
+    }
+
+    /// Sixteen uniform bits; elements 2i and 2i+1 are the low and the high half of word i.
+    pub fn half_word(&self, element: usize) -> u16 {
+        (self.word(element / 2) >> (16 * (element % 2))) as u16
     }
 
     /// Uniform in (0, 1), never 0 or 1.

@@ -11,6 +11,7 @@ mod run {
     mod encoding;
     mod interrupting;
     mod mistakes;
+    mod optimizers;
     mod planning;
     mod surgery;
     mod workshop;

@@ -20,6 +20,7 @@ DEVICE float exp2(float x) { return ::exp2f(x); }
 DEVICE float log(float x) { return ::logf(x); }
 DEVICE float log2(float x) { return ::log2f(x); }
 DEVICE float sqrt(float x) { return ::sqrtf(x); }
+DEVICE double sqrt(double x) { return ::sqrt(x); }
 DEVICE float tanh(float x) { return ::tanhf(x); }
 DEVICE float erf(float x) { return ::erff(x); }
 DEVICE float sin(float x) { return ::sinf(x); }

@@ -33,11 +33,13 @@ struct Copy {
   Where where;
 };
 
+struct Warp;
+
 struct Fibre : Thread {
+  Warp* warp;
   State state;
   void* stack;      // where it goes on
   void* stack_top;  // to give back
-  void* argument;   // of the warp operation that it waits for
   const void* barrier;  // that it waits at
   const char* word;
   Where where;
@@ -47,13 +49,22 @@ struct Fibre : Thread {
   TileProducts products;
 };
 
+// Sets of lanes have a bit for each.
 struct Warp {
   int first, lanes;
-  int alive;     // lanes that have not finished
-  int come;      // lanes at the rendezvous
-  int runnable;  // lanes that can run
+  int alive;          // lanes that have not finished
+  uint32_t runnable;  // lanes that can run, but for the one that runs
+  uint32_t come;      // lanes at the rendezvous
+  uint32_t at_block;  // lanes at the block's barrier
+  bool backwards;     // whether the last lane that can run is the first to do so
+  int rank;           // in the order of warps
   Operation operation;
+  void* arguments[LANES];  // of the lanes at the rendezvous, null for lanes that the warp does not have
+
+  uint32_t all() const { return lanes == LANES ? ~0u : (1u << lanes) - 1; }
 };
+
+inline uint32_t lane_bit(const Fibre& fibre) { return 1u << (fibre.index % LANES); }
 
 struct NamedBarrier {
   int come = 0;
@@ -83,7 +94,6 @@ class Machine : public Block {
               const void* parameters, std::string& message);
 
   Fibre& self() { return *static_cast<Fibre*>(current); }
-  Warp& warp_of(const Fibre& fibre) { return warps_[fibre.index / LANES]; }
   const char* kernel() const { return symbol_; }
   Checker& checker() { return checker_; }
   bool checked() const { return checked_; }
@@ -123,12 +133,14 @@ class Machine : public Block {
  private:
   void begin_block();
   bool run_block();
-  void run(Fibre& fibre);
+  Fibre* next();
+  void switch_to(void** from, Fibre* to);
+  void finish(Fibre& fibre);
   void expect_nothing_under_way(const Fibre& fibre);
   void yield(State state, Where where, const char* word);
   void make_ready(Fibre& fibre);
   void release_block();
-  void redraw_priorities();
+  void redraw_order();
   std::string deadlock() const;
   std::string place() const;
 
@@ -139,7 +151,9 @@ class Machine : public Block {
   bool checked_ = false;
   std::vector<Fibre> fibres_;
   std::vector<Warp> warps_;
-  std::vector<int> priorities_;
+  std::vector<int> order_of_warps_;
+  uint32_t runnable_ = 0;  // warps that can run, a bit for each place in the order
+  Warp* turn_ = nullptr;   // the warp that runs
   NamedBarrier named_[NAMED_BARRIERS];
   int alive_ = 0, at_block_ = 0;
   Order order_{};
@@ -157,7 +171,8 @@ class Machine : public Block {
 // The place of sixteen bytes of shared memory under a tensor map's swizzle (0 to 3: none, 32, 64, 128 bytes).
 uint32_t swizzled(uint32_t address, uint32_t swizzle);
 
-// The calling host thread's.
-Machine& machine();
+// The machine of this host thread, once it has launched something.
+extern EMULATOR_THREAD Machine* this_machine;
+inline Machine& machine() { return *this_machine; }
 
 }  // namespace emulator

@@ -43,11 +43,17 @@ struct Thread {
   Block* block;
 };
 
+// A variable of the host thread, reached without a call.
+#define EMULATOR_THREAD __attribute__((tls_model("initial-exec"))) __thread
+
 // The thread that runs now.
-extern __thread Thread* current;
+extern EMULATOR_THREAD Thread* current;
 
 // Fails unless the launch has at most `threads` threads a block.
-void expect_threads(int threads);
+[[noreturn]] void too_many_threads(int threads);
+inline void expect_threads(int threads) {
+  if (current->block->threads > threads) too_many_threads(threads);
+}
 
 // The launch's dynamic shared memory, and named arrays behind it.
 unsigned char* dynamic_shared();

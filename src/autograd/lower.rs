@@ -2,14 +2,16 @@
 //! parameters' working copy.
 //!
 //! Programs are recorded in f32 and know no device. A device that computes in bf16 keeps every tensor in bf16 but
-//! those that a kernel names as exact; trained parameters stay f32 and are read through their bf16 working copy,
-//! which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
+//! those that a kernel names as exact. Trained parameters that are kept in f32 are read through their bf16 working
+//! copy, which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
 
+use crate::autograd::encoding::Encoding;
 use crate::autograd::fuse::fuse;
 use crate::autograd::persistent::{Flat, Part, Place};
 use crate::autograd::program::{Home, Node, Program, Queue, Work};
 use crate::device::{Limits, Precision};
 use crate::kernels::Kernel;
+use crate::kernels::adamw::{AdamW, Form, block8::Map};
 use crate::kernels::cast::Cast;
 use crate::tensor::{DType, Shape, TensorId};
 
@@ -17,22 +19,35 @@ use crate::tensor::{DType, Shape, TensorId};
 pub fn lower(program: &mut Program, limits: &Limits) {
     if limits.precision() == Precision::Bf16 {
         fuse(program);
-        keep_working_copy(program);
+        keep_states(program);
         choose_dtypes(program);
         cast_averages(program);
     }
 }
 
-/// Makes every optimizer node write the working copy.
-fn keep_working_copy(program: &mut Program) {
-    let mut working = None;
+/// Gives the states of every optimizer node their element types, and makes it write the working copy.
+fn keep_states(program: &mut Program) {
     for index in 0..program.nodes.len() {
         let Work::Launch(Kernel::AdamW(node)) = &program.nodes[index].work else { continue };
-        let shape: Shape = program.tensors[node.parameters.to.index()].shape.clone();
+        let AdamW { settings, parameters, moment1, moment2, .. } = node.clone();
+        let encodings = match settings.form {
+            Form::F32 => [Encoding::F32; 2],
+            Form::Bf16 => [Encoding::Bf16; 2],
+            Form::Block8 => [Map::Signed, Map::Unsigned].map(Encoding::Block8),
+        };
+        for (moment, encoding) in [moment1, moment2].into_iter().zip(encodings) {
+            let tensor = &mut program.tensors[moment.to.index()];
+            tensor.dtype = encoding.dtype();
+            tensor.shape = [encoding.bytes(tensor.shape.elements()) / encoding.dtype().size()].into();
+        }
+        if settings.form == Form::Bf16 {
+            continue;
+        }
+        let shape: Shape = program.tensors[parameters.to.index()].shape.clone();
         let home = Home::Persistent(Place { part: Part::Flat(Flat::Working), element: 0 });
-        let id = *working.get_or_insert_with(|| program.add("Working", shape, DType::Bf16, home));
+        let working = program.add("Working", shape, DType::Bf16, home);
         if let Work::Launch(Kernel::AdamW(node)) = &mut program.nodes[index].work {
-            node.working = Some(id);
+            node.working = Some(working);
         }
     }
 }
@@ -45,6 +60,7 @@ fn choose_dtypes(program: &mut Program) {
             continue;
         }
         match &mut tensor.home {
+            Home::Arena | Home::Input if program.exact => {}
             Home::Arena | Home::Input | Home::Weight(_) => tensor.dtype = DType::Bf16,
             Home::Persistent(place) if place.part == Part::Flat(Flat::Parameters) => {
                 place.part = Part::Flat(Flat::Working);

@@ -6,8 +6,11 @@ use crate::autograd::encoding::Encoding;
 use crate::autograd::program::{Home, Program};
 use crate::device::Precision;
 use crate::device::cpu::ALIGNMENT;
+use crate::kernels::adamw::Form;
+use crate::kernels::adamw::block8::Map;
 use crate::kernels::step_state;
 use crate::tensor::{DType, Shape, TensorId};
+use std::borrow::Cow;
 
 /// One trained tensor's place in the flat buffers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,7 @@ pub struct Parameter {
 pub struct Persistent {
     parameters: Vec<Parameter>,
     elements: usize,
+    form: Form,
     with_states: bool,
     with_average: bool,
     samples: usize,
@@ -43,7 +47,7 @@ pub enum Flat {
     Moment2,
     /// Moving average.
     Average,
-    /// The parameters as matrix products of a bf16 device read them.
+    /// The parameters as matrix products of a bf16 device read them; the parameters themselves where they are bf16.
     Working,
 }
 
@@ -68,19 +72,20 @@ pub struct Place {
 impl Persistent {
     /// A region for inference or for looking at gradients: parameters and gradients, without states.
     pub fn new(samples: usize) -> Self {
-        Self { parameters: Vec::new(), elements: 0, with_states: false, with_average: false, samples }
+        let (parameters, form) = (Vec::new(), Form::F32);
+        Self { parameters, elements: 0, form, with_states: false, with_average: false, samples }
     }
 
-    /// Adds optimizer states, and the moving average if there is one.
-    pub fn with_states(mut self, with_average: bool) -> Self {
-        (self.with_states, self.with_average) = (true, with_average);
-        self
+    /// A region for training, still without parameters: with optimizer states in the form `form`, and with the moving
+    /// average if there is one.
+    pub fn with_states(samples: usize, form: Form, with_average: bool) -> Self {
+        Self { form, with_states: true, with_average, ..Self::new(samples) }
     }
 
-    /// Adds a parameter; every one starts on a fresh cache line.
+    /// Adds a parameter; every one starts on a fresh cache line, and in a fresh block where states have blocks.
     pub fn add(&mut self, name: impl Into<String>, shape: impl Into<Shape>) {
         let (name, shape) = (name.into(), shape.into());
-        let line = ALIGNMENT / size_of::<f32>();
+        let line = (ALIGNMENT / size_of::<f32>()).max(self.form_of(Flat::Moment1).alignment());
         let offset = self.elements;
         self.elements += shape.elements().next_multiple_of(line);
         self.parameters.push(Parameter { name, shape, offset });
@@ -111,27 +116,60 @@ impl Persistent {
         let mut all = vec![Flat::Parameters, Flat::Gradients];
         all.extend(self.with_states.then_some([Flat::Moment1, Flat::Moment2]).into_iter().flatten());
         all.extend(self.with_average.then_some(Flat::Average));
-        all.extend((precision == Precision::Bf16).then_some(Flat::Working));
+        let is_apart = precision == Precision::Bf16 && self.form_of(Flat::Parameters) != Encoding::Bf16;
+        all.extend(is_apart.then_some(Flat::Working));
         all
+    }
+
+    /// How a device that computes in bf16 keeps a flat buffer: no device holds values that this cannot.
+    fn form_of(&self, flat: Flat) -> Encoding {
+        match (self.form, flat) {
+            (_, Flat::Working) => Encoding::Bf16,
+            (Form::Bf16, Flat::Parameters | Flat::Moment1 | Flat::Moment2) => Encoding::Bf16,
+            (Form::Block8, Flat::Moment1) => Encoding::Block8(Map::Signed),
+            (Form::Block8, Flat::Moment2) => Encoding::Block8(Map::Unsigned),
+            _ => Encoding::F32,
+        }
+    }
+
+    /// The buffer that holds `flat` on a device of `precision`, if there is one.
+    fn buffer(&self, flat: Flat, precision: Precision) -> Option<Flat> {
+        let is_working = flat == Flat::Working && precision == Precision::Bf16;
+        let buffers = self.buffers(precision);
+        let buffer = if is_working && !buffers.contains(&flat) { Flat::Parameters } else { flat };
+        buffers.contains(&buffer).then_some(buffer)
     }
 
     /// How a flat buffer is kept; none if the region lacks it.
     pub fn encoding(&self, flat: Flat, precision: Precision) -> Option<Encoding> {
-        let there = self.buffers(precision).contains(&flat);
-        there.then_some(if flat == Flat::Working { Encoding::Bf16 } else { Encoding::F32 })
+        let buffer = self.buffer(flat, precision)?;
+        Some(if precision == Precision::F32 { Encoding::F32 } else { self.form_of(buffer) })
     }
 
-    /// Bytes of a flat buffer, to a whole line; 0 if the region lacks it.
+    /// `values` rounded to what the form of a flat buffer can hold, from the beginning of a parameter on.
+    pub fn rounded<'v>(&self, flat: Flat, values: &'v [f32]) -> Cow<'v, [f32]> {
+        let form = self.form_of(flat);
+        if form == Encoding::F32 {
+            return values.into();
+        }
+        let (mut kept, mut rounded) = (vec![0; form.bytes(values.len())], vec![0.0; values.len()]);
+        form.encode(values, &mut kept);
+        form.decode(&kept, &mut rounded);
+        rounded.into()
+    }
+
+    /// Bytes of a flat buffer, to a whole line; 0 if the region lacks it or another buffer holds it.
     pub fn flat_bytes(&self, flat: Flat, precision: Precision) -> usize {
-        let bytes = self.encoding(flat, precision).map_or(0, |encoding| encoding.bytes(self.elements));
-        bytes.next_multiple_of(ALIGNMENT)
+        let own = self.buffer(flat, precision) == Some(flat);
+        let bytes = if own { self.encoding(flat, precision) } else { None };
+        bytes.map_or(0, |encoding| encoding.bytes(self.elements)).next_multiple_of(ALIGNMENT)
     }
 
     /// First byte of a part; one that the region lacks has none.
     pub fn start(&self, part: Part, precision: Precision) -> Option<usize> {
         let Part::Flat(flat) = part else { return Some(0) };
-        let buffers = self.buffers(precision);
-        let index = buffers.iter().position(|&buffer| buffer == flat)?;
+        let (buffers, holder) = (self.buffers(precision), self.buffer(flat, precision)?);
+        let index = buffers.iter().position(|&buffer| buffer == holder)?;
         let before = buffers[..index].iter().map(|&buffer| self.flat_bytes(buffer, precision));
         Some(self.state_bytes() + before.sum::<usize>())
     }
@@ -187,5 +225,64 @@ impl Persistent {
         self.encoding(flat, Precision::F32)?;
         let home = Home::Persistent(Place { part: Part::Flat(flat), element: 0 });
         Some(program.add(format!("{flat:?}"), [self.elements], DType::F32, home))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(form: Form) -> Persistent {
+        let mut region = Persistent::with_states(2, form, true);
+        region.add("a", [3, 11]);
+        region.add("b", [300]);
+        region
+    }
+
+    #[test]
+    fn on_the_processor_every_form_is_f32() {
+        for form in [Form::F32, Form::Bf16, Form::Block8] {
+            let region = region(form);
+            for flat in [Flat::Parameters, Flat::Gradients, Flat::Moment1, Flat::Moment2, Flat::Average] {
+                assert_eq!(region.flat_bytes(flat, Precision::F32), 4 * region.elements());
+            }
+            assert_eq!(region.start(Part::Flat(Flat::Working), Precision::F32), None);
+            assert_eq!(region.bytes(Precision::F32), region.state_bytes() + 20 * region.elements());
+        }
+    }
+
+    #[test]
+    fn on_a_bf16_device_a_form_takes_what_it_says() {
+        let bytes = |form, flat| region(form).flat_bytes(flat, Precision::Bf16);
+        let (f32s, block8) = (region(Form::F32).elements(), region(Form::Block8).elements());
+        assert_eq!((f32s, block8), (48 + 304, 256 + 512));
+        assert_eq!(bytes(Form::F32, Flat::Moment1), 4 * f32s);
+        assert_eq!(bytes(Form::F32, Flat::Working), 2 * f32s);
+        assert_eq!(bytes(Form::Bf16, Flat::Moment1), 2 * f32s);
+        assert_eq!(bytes(Form::Bf16, Flat::Parameters), 2 * f32s);
+        assert_eq!(bytes(Form::Bf16, Flat::Average), 4 * f32s);
+        assert_eq!(bytes(Form::Block8, Flat::Parameters), 4 * block8);
+        assert_eq!(bytes(Form::Block8, Flat::Moment2), (block8 + block8 / 64).next_multiple_of(ALIGNMENT));
+    }
+
+    #[test]
+    fn bf16_parameters_are_their_own_working_copy() {
+        let place = |form, flat| {
+            let region = region(form);
+            region.byte(Place { part: Part::Flat(flat), element: 48 }, Precision::Bf16)
+        };
+        assert_eq!(place(Form::Bf16, Flat::Working), place(Form::Bf16, Flat::Parameters));
+        assert_ne!(place(Form::F32, Flat::Working), place(Form::F32, Flat::Parameters));
+        assert_eq!(region(Form::Bf16).flat_bytes(Flat::Working, Precision::Bf16), 0);
+    }
+
+    #[test]
+    fn values_are_rounded_to_what_the_form_holds() {
+        let values = [1.0, 1.0 + 1e-4, -3.0];
+        assert_eq!(*region(Form::F32).rounded(Flat::Parameters, &values), values);
+        assert_eq!(*region(Form::Bf16).rounded(Flat::Parameters, &values), [1.0, 1.0, -3.0]);
+        assert_eq!(*region(Form::Bf16).rounded(Flat::Average, &values), values);
+        assert_eq!(region(Form::Block8).rounded(Flat::Moment1, &values)[2], -3.0);
+        assert_eq!(*region(Form::Block8).rounded(Flat::Parameters, &values), values);
     }
 }

@@ -6,7 +6,7 @@ use crate::autograd::{Engine, Persistent, Program};
 use crate::device::Device;
 use crate::doctor::rate::Rate;
 use crate::error::Result;
-use crate::kernels::adamw::AdamWSettings;
+use crate::kernels::adamw::{AdamWSettings, Form};
 use crate::kernels::step_state;
 use crate::models::adapter::{Adapters, Targets, select};
 use crate::models::mmdit::{MmditConfig, record_modulation};
@@ -68,7 +68,7 @@ impl Setup {
         let free_before = free_memory(device)?;
         let modules = select(&self.config, &Targets::Diffusers)?;
         let adapters = Adapters::new(modules, self.rank, self.rank as f64, 0.0);
-        let mut persistent = Persistent::new(self.batch).with_states(false);
+        let mut persistent = Persistent::with_states(self.batch, Form::F32, false);
         adapters.declare(&mut persistent);
         let model = StepModel {
             config: &self.config,
@@ -81,7 +81,8 @@ impl Setup {
         let (program, _) = step::record(&model, &shape, self.recompute)?;
         let mut modulation = Program::new();
         record_modulation(&mut modulation, &self.config, &adapters, &persistent, MODULATION_ROWS)?;
-        let settings = AdamWSettings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+        let settings =
+            AdamWSettings { form: Form::F32, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
         let limits = device.limits()?;
         let update = Planned::new(optimize::record(&persistent, settings, false)?, &limits)?;
         let (step, modulation) = (Planned::new(program, &limits)?, Planned::new(modulation, &limits)?);

@@ -4,14 +4,16 @@
 //! backward makes the probabilities from it again, a chunk of queries at a time (FlashAttention,
 //! arXiv 2205.14135), in a fixed order.
 
+mod backward;
+mod cuda;
+mod forward;
+mod tiles;
+
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
-use crate::kernels::matrix::{Matrix, MatrixMut, multiply};
-use crate::kernels::{parallel, scalar};
 use crate::tensor::{Shape, TensorId};
-use multiversion::multiversion;
-use std::ops::Range;
 
 /// Queries that one part of the scores covers.
 const QUERIES_A_CHUNK: usize = 64;
@@ -93,19 +95,10 @@ impl Stream {
         shapes.shape(self.qkv).dims()[1]
     }
 
-    /// This stream's columns `first..` of head `head` in batch `batch`.
-    fn window<'a>(
-        &self,
-        first: usize,
-        (batch, head): (usize, usize),
-        heads: &Heads,
-        operands: &cpu::Operands<'a>,
-    ) -> Matrix<'a> {
-        let shape = operands.shape(self.qkv);
-        let tokens = shape.dims()[1];
-        let all = Matrix::new(operands.read(self.qkv), shape.rows(), shape.columns());
-        let column = first + head * heads.dim;
-        all.rows_in(batch * tokens..(batch + 1) * tokens).columns_in(column..column + heads.dim)
+    /// Whether there are columns that are neither queries, keys nor values; their gradient is zero.
+    fn has_other_columns(&self, qkv: &Shape, heads: &Heads) -> bool {
+        let parts = 2 + usize::from(self.q.is_some());
+        qkv.columns() > parts * heads.count * heads.dim
     }
 }
 
@@ -145,16 +138,6 @@ fn check_attention(
     })
 }
 
-/// The part of one head's queries that one task works on.
-struct Chunk<'a> {
-    batch: usize,
-    head: usize,
-    stream: usize,
-    queries: Range<usize>,
-    out: MatrixMut<'a>,
-    lse: MatrixMut<'a>,
-}
-
 impl Contract for Attention {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         let mut all: Vec<_> = self.streams.iter_mut().map(|stream| Operand::Read(&mut stream.qkv)).collect();
@@ -190,170 +173,13 @@ impl Contract for Attention {
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
-        let (keys, _) = token_counts(&self.streams, |id| operands.shape(id).dims()[1]);
-        parallel::over_lanes(self.chunks(operands), operands.lanes(), |mut chunk, scratch| {
-            let rows = chunk.queries.len();
-            let mut scores = MatrixMut::new(&mut scratch[..rows * keys], rows, keys);
-            self.scores(&mut scores, &chunk, operands);
-            for row in 0..rows {
-                self.mask(scores.row_mut(row), chunk.queries.start + row, &chunk, operands);
-                chunk.lse.row_mut(0)[row] = softmax(scores.row_mut(row));
-            }
-            let mut first = 0;
-            for stream in &self.streams {
-                let values = stream.window(stream.v, (chunk.batch, chunk.head), &self.heads, operands);
-                let columns = first..first + values.rows();
-                let weights = scores.as_matrix().columns_in(columns.clone());
-                multiply(&mut chunk.out, first > 0, 1.0, weights, values);
-                first = columns.end;
-            }
-        });
+        self.forward_on_cpu(operands);
         Ok(())
     }
-}
 
-impl Attention {
-    /// Cuts all queries into chunks, each with its windows of O and log-sum-exp.
-    fn chunks<'a>(&self, operands: &cpu::Operands<'a>) -> Vec<Chunk<'a>> {
-        let lse_shape: &Shape = operands.shape(self.lse);
-        let (rows, queries) = (lse_shape.rows(), lse_shape.columns());
-        let mut lse: Vec<_> = MatrixMut::new(operands.write(self.lse), rows, queries)
-            .split_rows(1)
-            .into_iter()
-            .map(Some)
-            .collect();
-        let mut lse_parts: Vec<std::vec::IntoIter<MatrixMut<'a>>> = Vec::new();
-        let asking: Vec<_> = self.streams.iter().enumerate().filter(|(_, s)| s.q.is_some()).collect();
-        let widths: Vec<usize> = asking
-            .iter()
-            .flat_map(|(_, stream)| {
-                chunk_ranges(operands.shape(stream.qkv).dims()[1]).map(|range| range.len())
-            })
-            .collect();
-        for row in &mut lse {
-            if let Some(row) = row.take() {
-                lse_parts.push(row.split_columns_into(widths.iter().copied()).into_iter());
-            }
-        }
-        let mut chunks = Vec::new();
-        for (&(index, stream), &out) in asking.iter().zip(&self.outs) {
-            let shape = operands.shape(out);
-            let tokens = operands.shape(stream.qkv).dims()[1];
-            let whole = MatrixMut::new(operands.write(out), shape.rows(), shape.columns());
-            for (batch, sample) in whole.split_rows(tokens).into_iter().enumerate() {
-                for (head, column) in sample.split_columns(self.heads.dim).into_iter().enumerate() {
-                    let parts = column.split_rows(QUERIES_A_CHUNK).into_iter().zip(chunk_ranges(tokens));
-                    for (out, queries) in parts {
-                        let lse = lse_parts[batch * self.heads.count + head].next();
-                        let Some(lse) = lse else { unreachable!("as many windows as chunks") };
-                        chunks.push(Chunk { batch, head, stream: index, queries, out, lse });
-                    }
-                }
-            }
-        }
-        chunks
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
-
-    /// scale Q K^T for one chunk against the keys of all streams.
-    fn scores(&self, scores: &mut MatrixMut<'_>, chunk: &Chunk<'_>, operands: &cpu::Operands<'_>) {
-        let place = (chunk.batch, chunk.head);
-        let asking = &self.streams[chunk.stream];
-        let queries =
-            asking.window(asking.q.unwrap_or(0), place, &self.heads, operands).rows_in(chunk.queries.clone());
-        score_all_keys(scores, queries, &self.streams, place, &self.heads, operands);
-    }
-
-    /// Adds the mask to one query's scores.
-    fn mask(&self, scores: &mut [f32], query: usize, chunk: &Chunk<'_>, operands: &cpu::Operands<'_>) {
-        match self.mask {
-            Mask::None => {}
-            Mask::Causal => scores[query + 1..].fill(f32::NEG_INFINITY),
-            Mask::RelativeBias { table, ids } => {
-                let buckets = operands.read(table);
-                for (key, score) in scores.iter_mut().enumerate() {
-                    let bucket = relative_bucket(key as i64 - query as i64);
-                    *score += buckets[bucket * self.heads.count + chunk.head];
-                }
-                if let Some(ids) = ids {
-                    let ids = &operands.read_ids(ids)[chunk.batch * scores.len()..];
-                    let padding = scores.iter_mut().zip(ids).filter(|(_, id)| **id == 0);
-                    padding.for_each(|(score, _)| *score = f32::NEG_INFINITY);
-                }
-            }
-        }
-    }
-}
-
-fn chunk_ranges(tokens: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..tokens).step_by(QUERIES_A_CHUNK).map(move |first| first..(first + QUERIES_A_CHUNK).min(tokens))
-}
-
-/// Scores of `queries` against the keys of all streams, side by side.
-fn score_all_keys(
-    scores: &mut MatrixMut<'_>,
-    queries: Matrix<'_>,
-    streams: &[Stream],
-    place: (usize, usize),
-    heads: &Heads,
-    operands: &cpu::Operands<'_>,
-) {
-    let mut first = 0;
-    for stream in streams {
-        let keys = stream.window(stream.k, place, heads, operands);
-        let columns = first..first + keys.rows();
-        multiply(&mut scores.columns_in(columns.clone()), false, heads.scale, queries, keys.transposed());
-        first = columns.end;
-    }
-}
-
-/// T5's bucket of a relative position (key minus query), bidirectional, 32 buckets up to distance 128.
-pub fn relative_bucket(relative: i64) -> usize {
-    const HALF: usize = 16;
-    const EXACT: usize = 8;
-    let distance = relative.unsigned_abs() as usize;
-    let side = if relative > 0 { HALF } else { 0 };
-    if distance < EXACT {
-        return side + distance;
-    }
-    // ln(128 / 8) = ln 16 spans the other eight buckets.
-    let logarithmic = ((distance as f32 / EXACT as f32).ln() / 16f32.ln() * EXACT as f32) as usize;
-    side + (EXACT + logarithmic).min(HALF - 1)
-}
-
-/// Turns scores into probabilities and returns their log-sum-exp.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
-fn softmax(scores: &mut [f32]) -> f32 {
-    let largest = scalar::max(scores);
-    for score in scores.iter_mut() {
-        *score = scalar::exp(*score - largest);
-    }
-    let total = scalar::sum(scores, |p| p);
-    let inverse = 1.0 / total;
-    for score in scores.iter_mut() {
-        *score *= inverse;
-    }
-    largest + total.ln()
-}
-
-/// Turns scores into probabilities by their known log-sum-exp.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
-fn probabilities(scores: &mut [f32], lse: f32) {
-    for score in scores.iter_mut() {
-        *score = scalar::exp(*score - lse);
-    }
-}
-
-/// dS = P (dP - delta), written over dP.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
-fn score_gradient(dp: &mut [f32], p: &[f32], delta: f32) {
-    for (dp, p) in dp.iter_mut().zip(p) {
-        *dp = (*dp - delta) * p;
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    scalar::sum2(a, b, |a, b| a * b)
 }
 
 impl Contract for AttentionGradient {
@@ -390,131 +216,31 @@ impl Contract for AttentionGradient {
     }
 
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
-        parallel::over_lanes(self.heads_with_gradients(operands), operands.lanes(), |head, scratch| {
-            self.one_head(head, scratch, operands);
-        });
+        self.backward_on_cpu(operands);
         Ok(())
     }
-}
 
-/// One head of one sample, with its windows of every stream's gradient.
-struct HeadGradient<'a> {
-    batch: usize,
-    head: usize,
-    dq: Vec<Option<MatrixMut<'a>>>,
-    dk: Vec<MatrixMut<'a>>,
-    dv: Vec<MatrixMut<'a>>,
-}
-
-impl AttentionGradient {
-    fn heads_with_gradients<'a>(&self, operands: &cpu::Operands<'a>) -> Vec<HeadGradient<'a>> {
-        let batch = operands.shape(self.lse).dims()[0];
-        let mut heads: Vec<HeadGradient<'a>> = (0..batch * self.heads.count)
-            .map(|i| HeadGradient {
-                batch: i / self.heads.count,
-                head: i % self.heads.count,
-                dq: Vec::new(),
-                dk: Vec::new(),
-                dv: Vec::new(),
-            })
-            .collect();
-        for (stream, &dqkv) in self.streams.iter().zip(&self.dqkvs) {
-            let shape = operands.shape(dqkv);
-            let whole = MatrixMut::new(operands.write(dqkv), shape.rows(), shape.columns());
-            for (batch, sample) in whole.split_rows(shape.dims()[1]).into_iter().enumerate() {
-                let mut columns: Vec<_> =
-                    sample.split_columns(self.heads.dim).into_iter().map(Some).collect();
-                let heads = &mut heads[batch * self.heads.count..][..self.heads.count];
-                for (index, head) in heads.iter_mut().enumerate() {
-                    let mut take = |first: usize| columns[first / self.heads.dim + index].take();
-                    head.dq.push(stream.q.and_then(&mut take));
-                    head.dk.extend(take(stream.k));
-                    head.dv.extend(take(stream.v));
-                }
-            }
-        }
-        heads
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
     }
 
-    /// dQ, dK, dV of one head, a chunk of queries after the other.
-    fn one_head(&self, mut head: HeadGradient<'_>, scratch: &mut [f32], operands: &cpu::Operands<'_>) {
-        let place = (head.batch, head.head);
-        let (keys, queries) = token_counts(&self.streams, |id| operands.shape(id).dims()[1]);
-        let lse =
-            &operands.read(self.lse)[(head.batch * self.heads.count + head.head) * queries..][..queries];
-        let (p, dp) = scratch.split_at_mut(scratch.len() / 2);
-        let asking = self.streams.iter().enumerate().filter(|(_, stream)| stream.q.is_some());
-        let mut before = 0;
-        for ((index, stream), (&out, &dout)) in asking.zip(self.outs.iter().zip(&self.douts)) {
-            let tokens = operands.shape(stream.qkv).dims()[1];
-            let out = head_window(out, place, &self.heads, operands);
-            let dout = head_window(dout, place, &self.heads, operands);
-            let q = stream.window(stream.q.unwrap_or(0), place, &self.heads, operands);
-            for chunk in chunk_ranges(tokens) {
-                let rows = chunk.len();
-                let (q, dout) = (q.rows_in(chunk.clone()), dout.rows_in(chunk.clone()));
-                let mut p = MatrixMut::new(&mut p[..rows * keys], rows, keys);
-                let mut dp = MatrixMut::new(&mut dp[..rows * keys], rows, keys);
-                score_all_keys(&mut p, q, &self.streams, place, &self.heads, operands);
-                for row in 0..rows {
-                    probabilities(p.row_mut(row), lse[before + chunk.start + row]);
-                }
-                self.value_gradient(&mut head, &p, &mut dp, dout, before + chunk.start > 0, operands);
-                for row in 0..rows {
-                    let delta = dot(out.row(chunk.start + row), dout.row(row));
-                    score_gradient(dp.row_mut(row), p.row_mut(row), delta);
-                }
-                let Some(dq) = &mut head.dq[index] else { continue };
-                let dq = &mut dq.rows_in(chunk.clone());
-                let mut first = 0;
-                for (key, stream) in self.streams.iter().enumerate() {
-                    let k = stream.window(stream.k, place, &self.heads, operands);
-                    let columns = first..first + k.rows();
-                    let ds = dp.as_matrix().columns_in(columns.clone());
-                    multiply(dq, first > 0, self.heads.scale, ds, k);
-                    let started = before + chunk.start > 0;
-                    multiply(&mut head.dk[key], started, self.heads.scale, ds.transposed(), q);
-                    first = columns.end;
-                }
-            }
-            before += tokens;
-        }
-    }
-
-    /// dV += P^T dO and dP = dO V^T for one chunk of queries.
-    fn value_gradient(
-        &self,
-        head: &mut HeadGradient<'_>,
-        p: &MatrixMut<'_>,
-        dp: &mut MatrixMut<'_>,
-        dout: Matrix<'_>,
-        started: bool,
-        operands: &cpu::Operands<'_>,
-    ) {
-        let mut first = 0;
-        for (key, stream) in self.streams.iter().enumerate() {
-            let v = stream.window(stream.v, (head.batch, head.head), &self.heads, operands);
-            let columns = first..first + v.rows();
-            let weights = p.as_matrix().columns_in(columns.clone());
-            multiply(&mut head.dv[key], started, 1.0, weights.transposed(), dout);
-            multiply(&mut dp.columns_in(columns.clone()), false, 1.0, dout, v.transposed());
-            first = columns.end;
-        }
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
-/// One head of one sample in O or dO.
-fn head_window<'a>(
-    id: TensorId,
-    (batch, head): (usize, usize),
-    heads: &Heads,
-    operands: &cpu::Operands<'a>,
-) -> Matrix<'a> {
-    let shape = operands.shape(id);
-    let tokens = shape.dims()[1];
-    Matrix::new(operands.read(id), shape.rows(), shape.columns())
-        .rows_in(batch * tokens..(batch + 1) * tokens)
-        .columns_in(head * heads.dim..(head + 1) * heads.dim)
+/// T5's bucket of a relative position (key minus query), bidirectional, 32 buckets up to distance 128.
+pub fn relative_bucket(relative: i64) -> usize {
+    const HALF: usize = 16;
+    const EXACT: usize = 8;
+    let distance = relative.unsigned_abs() as usize;
+    let side = if relative > 0 { HALF } else { 0 };
+    if distance < EXACT {
+        return side + distance;
+    }
+    // ln(128 / 8) = ln 16 spans the other eight buckets.
+    let logarithmic = ((distance as f32 / EXACT as f32).ln() / 16f32.ln() * EXACT as f32) as usize;
+    side + (EXACT + logarithmic).min(HALF - 1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Pictures `[b, channels, h, w]`, as files and other models hold them, to `[b, h, w, channels]` and back.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, expect, expect_shape};
 use crate::tensor::{Shape, TensorId};
@@ -57,6 +60,10 @@ impl Contract for ChannelsLast {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for ChannelsFirst {
@@ -94,6 +101,10 @@ impl Contract for ChannelsFirst {
             values.iter_mut().zip(places).for_each(|(value, place)| *value = place.clamp(least, greatest));
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 

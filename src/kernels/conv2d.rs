@@ -7,6 +7,9 @@
 //!
 //! Every output row is a product of its own, so its bits depend neither on the bands nor on the threads.
 
+mod cuda;
+
+use crate::device::cuda::{Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::{Error, Result};
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect, expect_shape};
@@ -200,6 +203,10 @@ impl Contract for Conv2d {
             self.one_band(band, &extents, scratch, operands);
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 

@@ -3,7 +3,10 @@
 //! x_t = (1 - sigma) x_0 + sigma eps, v = eps - x_0 (arXiv 2403.03206). Draws come from the counters in the step
 //! state, so a step can be run again, on any device, with the same noise.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect_shape};
 use crate::kernels::step_state;
@@ -103,6 +106,10 @@ impl Contract for SampleLatents {
         });
         Ok(())
     }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for DrawNoise {
@@ -125,6 +132,10 @@ impl Contract for DrawNoise {
             stream(state, Purpose::Noise, sample).fill_normal(noise);
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
@@ -158,6 +169,10 @@ impl Contract for FlowNoising {
             *velocity = noise[i] - latents[i];
         }
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
@@ -201,5 +216,9 @@ impl Contract for FlowNoisingGradient {
             dlatents.iter_mut().zip(dvelocity).for_each(|(gradient, dv)| *gradient -= dv);
         }
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -1,6 +1,9 @@
 //! Norm of all gradients, and what to multiply them by: min(1, max / (norm + 1e-6)), as torch clips.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update};
 use crate::kernels::step_state;
@@ -44,5 +47,13 @@ impl Contract for GradientNorm {
         header.gradient_norm = norm as f32;
         header.clip_factor = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) as f32 } else { 1.0 };
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

@@ -4,6 +4,9 @@
 //! The statistics are a kernel of their own, so that whoever reads the picture next can normalise it on the way
 //! ([`crate::kernels::conv2d`]), a band at a time, by numbers of the whole.
 
+mod cuda;
+
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::device::{Limits, cpu};
 use crate::error::Result;
 use crate::kernels::activation::Activation;
@@ -82,6 +85,14 @@ impl Contract for GroupStatistics {
             }
         }
         Ok(())
+    }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }
 
@@ -227,5 +238,9 @@ impl Contract for GroupNorm {
             self.norm.of_picture(index, &mut scratch[..Norm::scratch(channels)], operands).apply(y, x);
         });
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

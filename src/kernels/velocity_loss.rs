@@ -1,6 +1,9 @@
 //! The flow-matching loss: mean over samples of weight * mean over elements of (prediction - velocity)^2.
 
+mod cuda;
+
 use crate::device::cpu;
+use crate::device::cuda::{Architecture, Launches, Operands};
 use crate::error::Result;
 use crate::kernels::contract::{Contract, Operand, Shapes, Update, expect_shape};
 use crate::kernels::step_state;
@@ -71,6 +74,14 @@ impl Contract for VelocityLoss {
         });
         Ok(())
     }
+
+    fn cuda_workspace(&self, shapes: &dyn Shapes, _architecture: &Architecture) -> usize {
+        self.workspace_on_card(shapes)
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
+    }
 }
 
 impl Contract for Negate {
@@ -89,5 +100,9 @@ impl Contract for Negate {
     fn run_on_cpu(&self, operands: &cpu::Operands<'_>) -> Result<()> {
         operands.write(self.y).iter_mut().zip(operands.read(self.x)).for_each(|(y, x)| *y = -x);
         Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        self.launch_on_card(kernel, operands, to)
     }
 }

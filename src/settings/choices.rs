@@ -71,8 +71,12 @@ choices! {
 choices! {
     /// The optimizer.
     OptimizerKind {
-        /// AdamW with decoupled weight decay, states in fp32.
+        /// AdamW with decoupled weight decay, adapters and states in fp32.
         AdamW = "adamw",
+        /// The same with adapters and states in bf16, rounded stochastically.
+        AdamWBf16 = "adamw_bf16" | "adam_bfloat16",
+        /// The same with adapters in fp32 and states in 8 bits, in blocks.
+        AdamW8bit = "adamw_8bit" | "adamw8bit" | "bnb-adamw8bit",
     }
 }
 

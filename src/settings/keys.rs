@@ -226,7 +226,8 @@ Section { title: "Flow matching", keys: &[
 ]},
 Section { title: "Optimizer", keys: &[
     key("optimizer", Choice(OptimizerKind::WORDS), "adamw", Weights,
-        "The optimizer; its states and the adapters are fp32. The bf16 and 8-bit forms are not there yet."),
+        "The optimizer: AdamW with everything in fp32; with adapters and states in bf16, rounded stochastically; or \
+         with states in 8 bits. The arithmetic of a step is fp32 in all of them."),
     key("learning_rate", Real(0.0, 100.0), "1e-4", Weights,
         "The highest learning rate."),
     key("lr_scheduler", Choice(LrScheduler::WORDS), "constant_with_warmup", Weights,

@@ -153,8 +153,7 @@ fn wrong_values_name_their_key() {
         ("learning_rate", json!("fast")),
         ("learning_rate", json!(-1)),
         ("lr_scheduler", json!("cosin")),
-        ("optimizer", json!("adamw_bf16")),
-        ("optimizer", json!("adamw_8bit")),
+        ("optimizer", json!("adamw_4bit")),
         ("caption_dropout_probability", json!(1.1)),
         ("use_ema", json!(3)),
         ("resolution", json!(1000)),
@@ -237,6 +236,13 @@ fn shorthands_set_what_they_stand_for() {
     assert_eq!((adam.adam_beta1, adam.adam_epsilon, adam.adam_weight_decay), (0.8, 1e-6, 0.0));
     assert_eq!(with(json!({"flow_schedule_shift": 0})).flow_schedule_shift, 1.0);
     assert_eq!(with(json!({"flow_schedule_auto_shift": true})).flow_schedule_shift, 1.0);
+    for (name, optimizer) in [
+        ("adamw", OptimizerKind::AdamW),
+        ("adam_bfloat16", OptimizerKind::AdamWBf16),
+        ("bnb-adamw8bit", OptimizerKind::AdamW8bit),
+    ] {
+        assert_eq!(with(json!({"optimizer": name})).optimizer, optimizer);
+    }
     let warm = with(json!({"lr_scheduler": "constant", "lr_warmup_steps": 5}));
     assert_eq!(warm.lr_scheduler, LrScheduler::ConstantWithWarmup);
 }

@@ -13,7 +13,7 @@ pub enum DType {
     Bf16,
     /// IEEE half.
     F16,
-    /// Signed bytes (files only).
+    /// Bytes: signed numbers in files, codes on a device.
     I8,
     /// 32-bit integers: token ids and positions.
     I32,

@@ -31,7 +31,8 @@ pub fn record(persistent: &Persistent, settings: AdamWSettings, with_average: bo
         working: None,
     })?;
     if let Some(average) = average {
-        program.launch(MovingAverage { state, parameters, average: in_place(average) })?;
+        let form = settings.form;
+        program.launch(MovingAverage { form, state, parameters, average: in_place(average) })?;
     }
     Ok(program)
 }

@@ -5,12 +5,12 @@ use crate::autograd::Persistent;
 use crate::diffusion::density::{Density, LossWeighting, SigmaDraw};
 use crate::diffusion::sigmas::auto_shift;
 use crate::error::Result;
-use crate::kernels::adamw::AdamWSettings;
+use crate::kernels::adamw::{AdamWSettings, Form};
 use crate::models::adapter::lora::LoraInit;
 use crate::models::adapter::{Adapters, Targets, select};
 use crate::models::mmdit::MmditConfig;
 use crate::optimizer::schedule::{LearningRate, ScheduleKind};
-use crate::settings::{self, LoraPreset, LoraTargets, LrScheduler, RunSettings, SigmaDensity};
+use crate::settings::{self, LoraPreset, LoraTargets, LrScheduler, OptimizerKind, RunSettings, SigmaDensity};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Recipe {
     pub caption_dropout: f64,
     /// Learning rate by step.
     pub learning_rate: LearningRate,
-    /// Betas, epsilon, decay.
+    /// Form of the states, betas, epsilon, decay.
     pub adamw: AdamWSettings,
     /// Norm that gradients are clipped to; 0 leaves them alone.
     pub max_grad_norm: f64,
@@ -95,6 +95,11 @@ impl Recipe {
             caption_dropout: settings.caption_dropout_probability,
             learning_rate,
             adamw: AdamWSettings {
+                form: match settings.optimizer {
+                    OptimizerKind::AdamW => Form::F32,
+                    OptimizerKind::AdamWBf16 => Form::Bf16,
+                    OptimizerKind::AdamW8bit => Form::Block8,
+                },
                 beta1: settings.adam_beta1,
                 beta2: settings.adam_beta2,
                 epsilon: settings.adam_epsilon,
@@ -111,7 +116,7 @@ impl Recipe {
 
     /// The persistent region of this run, for batches of at most `samples`.
     pub fn persistent(&self, samples: usize) -> Persistent {
-        let mut persistent = Persistent::new(samples).with_states(self.average.is_some());
+        let mut persistent = Persistent::with_states(samples, self.adamw.form, self.average.is_some());
         self.adapters.declare(&mut persistent);
         persistent
     }

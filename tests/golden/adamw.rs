@@ -1,4 +1,4 @@
-//! AdamW trajectories on given gradients, in f32 and with bf16 parameters.
+//! AdamW trajectories on given gradients: in f32, with bf16 parameters, and with states in bf16 and in 8 bits.
 
 use super::case::{Case, Of, Tensors, device};
 use super::checks::Checks;
@@ -6,7 +6,7 @@ use half::bf16;
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::{Engine, Persistent, Program};
 use sargent::error::Result;
-use sargent::kernels::adamw::{AdamW, AdamWSettings};
+use sargent::kernels::adamw::{AdamW, AdamWSettings, Form};
 use sargent::kernels::{Update, step_state};
 
 /// Where the case recommends none: the states of f32 arithmetic.
@@ -21,12 +21,36 @@ struct Mode {
     name: &'static str,
     bf16_inputs: bool,
     bf16_parameters: bool,
+    form: Form,
 }
 
 const MODES: [Mode; 3] = [
-    Mode { name: "fp32", bf16_inputs: false, bf16_parameters: false },
-    Mode { name: "bf16_master", bf16_inputs: true, bf16_parameters: false },
-    Mode { name: "bf16_no_master", bf16_inputs: true, bf16_parameters: true },
+    Mode { name: "fp32", bf16_inputs: false, bf16_parameters: false, form: Form::F32 },
+    Mode { name: "bf16_master", bf16_inputs: true, bf16_parameters: false, form: Form::F32 },
+    Mode { name: "bf16_no_master", bf16_inputs: true, bf16_parameters: true, form: Form::F32 },
+];
+
+/// A form of the states that torch does not have, and how far it may stray from f32 states.
+struct Coarse {
+    /// The trajectory that it must stay near.
+    mode: Mode,
+    parameters: f64,
+    moments: f64,
+}
+
+const COARSE: [Coarse; 2] = [
+    // Ten roundings with a deviation of at most half a place of bf16, 2^-8 of the value.
+    Coarse {
+        mode: Mode { name: "bf16_master", bf16_inputs: true, bf16_parameters: false, form: Form::Bf16 },
+        parameters: 1.3e-2,
+        moments: 2e-2,
+    },
+    // Parts of 0.9 / 64 of a block's largest element; gradients far below that one move their parameters too little.
+    Coarse {
+        mode: Mode { name: "fp32", bf16_inputs: false, bf16_parameters: false, form: Form::Block8 },
+        parameters: 2e-2,
+        moments: 3e-2,
+    },
 ];
 
 /// One parameter after every step, and its states after the last.
@@ -66,9 +90,30 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
             }
         }
     }
-    checks.note(
-        "bf16_torch: informational (bf16 states, which this program does not have), not run".to_owned(),
-    );
+    COARSE.iter().try_for_each(|coarse| check_coarse(case, &inputs, coarse, checks))?;
+    checks
+        .note("bf16_torch: informational (it rounds every intermediate to the nearest), not run".to_owned());
+    Ok(())
+}
+
+/// Near the trajectory with f32 states.
+fn check_coarse(case: &Case, inputs: &Tensors, coarse: &Coarse, checks: &mut Checks) -> Result<()> {
+    let mode = coarse.mode;
+    let expected = case.tensors(mode.name)?;
+    for (index, ours) in run(case, inputs, mode)?.iter().enumerate() {
+        for (tensor, ours, limit) in [
+            ("param", &ours.steps, coarse.parameters),
+            ("exp_avg", &ours.moment1, coarse.moments),
+            ("exp_avg_sq", &ours.moment2, coarse.moments),
+        ] {
+            let what = format!("{:?} beside {}, {tensor}.{index}", mode.form, mode.name);
+            checks.close(&what, ours, &expected.f32(&format!("{tensor}.{index}"))?, limit);
+        }
+        if mode.form == Form::Bf16 {
+            let of_bf16 = ours.steps.iter().chain(&ours.moment1).chain(&ours.moment2).all(|&x| x == round(x));
+            checks.holds(&format!("everything kept of parameter {index} is bf16"), of_bf16);
+        }
+    }
     Ok(())
 }
 
@@ -92,12 +137,13 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     let rates = inputs.f64("lr")?;
     let betas = case.numbers(&["hyper", "betas"])?;
     let settings = AdamWSettings {
+        form: mode.form,
         beta1: betas[0],
         beta2: betas[1],
         epsilon: case.number(&["hyper", "eps"])?,
         weight_decay: case.number(&["hyper", "weight_decay"])?,
     };
-    let mut layout = Persistent::new(1).with_states(false);
+    let mut layout = Persistent::with_states(1, mode.form, false);
     for name in &parameters {
         layout.add(*name, inputs.shape(&format!("init.{name}"))?);
     }
@@ -109,13 +155,14 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
     };
     let mut gradients = Vec::new();
     for name in &parameters {
-        write(&mut engine, name, Flat::Parameters, &as_mode(inputs.f32(&format!("init.{name}"))?));
+        write(&mut engine, name, Flat::Parameters, &as_mode(inputs.f32(&format!("init.{name}"))?))?;
         gradients.push(as_mode(inputs.f32(&format!("grads.{name}"))?));
     }
     let mut steps = vec![Vec::new(); parameters.len()];
     for (step, rate) in rates.iter().enumerate() {
         engine.change_step_state(1, |state| {
             let header = step_state::header_mut(state);
+            header.step = step as u32;
             header.learning_rate = *rate as f32;
             header.bias_correction1 = (1.0 - betas[0].powi(step as i32 + 1)) as f32;
             header.bias_correction2 = (1.0 - betas[1].powi(step as i32 + 1)) as f32;
@@ -123,23 +170,23 @@ fn run(case: &Case, inputs: &Tensors, mode: Mode) -> Result<Vec<Trajectory>> {
         })?;
         for (name, gradients) in parameters.iter().zip(&gradients) {
             let elements = gradients.len() / rates.len();
-            write(&mut engine, name, Flat::Gradients, &gradients[step * elements..][..elements]);
+            write(&mut engine, name, Flat::Gradients, &gradients[step * elements..][..elements])?;
         }
         engine.run(&planned)?;
         for (name, steps) in parameters.iter().zip(&mut steps) {
-            let mut values = read(&engine, name, Flat::Parameters);
+            let mut values = read(&engine, name, Flat::Parameters)?;
             if mode.bf16_parameters {
                 values.iter_mut().for_each(|p| *p = round(*p));
-                write(&mut engine, name, Flat::Parameters, &values);
+                write(&mut engine, name, Flat::Parameters, &values)?;
             }
             steps.extend(values);
         }
     }
     let trajectory = |(name, steps): (&&str, Vec<f32>)| {
-        let (moment1, moment2) = (read(&engine, name, Flat::Moment1), read(&engine, name, Flat::Moment2));
-        Trajectory { steps, moment1, moment2 }
+        let (moment1, moment2) = (read(&engine, name, Flat::Moment1)?, read(&engine, name, Flat::Moment2)?);
+        Ok(Trajectory { steps, moment1, moment2 })
     };
-    Ok(parameters.iter().zip(steps).map(trajectory).collect())
+    parameters.iter().zip(steps).map(trajectory).collect()
 }
 
 /// One launch over the flat buffers.
@@ -156,11 +203,11 @@ fn record(layout: &Persistent, settings: AdamWSettings) -> Result<Program> {
     Ok(program)
 }
 
-fn read(engine: &Engine, name: &str, flat: Flat) -> Vec<f32> {
-    engine.parameter(name, flat).unwrap().expect("a parameter of the layout")
+fn read(engine: &Engine, name: &str, flat: Flat) -> Result<Vec<f32>> {
+    Ok(engine.parameter(name, flat)?.expect("a parameter of the layout"))
 }
 
-fn write(engine: &mut Engine, name: &str, flat: Flat, values: &[f32]) {
+fn write(engine: &mut Engine, name: &str, flat: Flat, values: &[f32]) -> Result<()> {
     let offset = engine.layout().parameter(name).expect("a parameter of the layout").offset;
-    engine.set_flat(flat, offset, values).unwrap();
+    engine.set_flat(flat, offset, values)
 }

@@ -13,7 +13,7 @@ use sargent::diffusion::density::schedule_index;
 use sargent::diffusion::sigmas::{timestep, training_sigmas};
 use sargent::error::{Error, Result};
 use sargent::export::read_lora;
-use sargent::kernels::adamw::AdamWSettings;
+use sargent::kernels::adamw::{AdamWSettings, Form};
 use sargent::kernels::step_state;
 use sargent::models::adapter::{Adapters, LoraModule, load};
 use sargent::models::mmdit::{ModulationVectors, TransformerInputs, record_transformer};
@@ -225,12 +225,13 @@ impl Trainer {
         let samples = run.data.shape("item_indices")?[1];
         let betas = case.numbers(&["hyper", "betas"])?;
         let settings = AdamWSettings {
+            form: Form::F32,
             beta1: betas[0],
             beta2: betas[1],
             epsilon: case.number(&["hyper", "eps"])?,
             weight_decay: case.number(&["hyper", "weight_decay"])?,
         };
-        let mut layout = Persistent::new(samples).with_states(false);
+        let mut layout = Persistent::with_states(samples, Form::F32, false);
         run.adapters.declare(&mut layout);
         let optimizer = optimize::record(&layout, settings, false)?;
         let (micro, inputs) = record_micro_batch(run, &layout, samples)?;

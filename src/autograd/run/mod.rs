@@ -141,16 +141,24 @@ impl Engine {
         self.read_flat(flat, 0, self.layout.elements())
     }
 
-    /// Sets the values of a flat buffer from `offset` on; does nothing if the region lacks it.
+    /// Sets the values of a flat buffer from `offset`, the first element of a parameter, on; does nothing if the
+    /// region lacks the buffer.
     ///
-    /// Parameters are written into their working copy as well.
+    /// Values are rounded to what the buffer's form can hold; parameters are written into their working copy as well.
     pub fn set_flat(&mut self, flat: Flat, offset: usize, values: &[f32]) -> Result<()> {
         let also = (flat == Flat::Parameters).then_some(Flat::Working);
+        let values = self.layout.rounded(flat, values);
         for flat in [flat].into_iter().chain(also) {
             let Some((start, encoding)) = self.flat_place(flat) else { continue };
             let mut kept = vec![0; encoding.bytes(values.len())];
-            encoding.encode(values, &mut kept);
-            self.memory.write(Region::Persistent, start + encoding.bytes(offset), &kept)?;
+            encoding.encode(&values, &mut kept);
+            let mut rest = &kept[..];
+            let pieces = encoding.pieces(offset..offset + values.len(), self.layout.elements());
+            for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+                let (part, after) = rest.split_at(piece.len());
+                self.memory.write(Region::Persistent, start + piece.start, part)?;
+                rest = after;
+            }
         }
         Ok(())
     }
@@ -171,7 +179,13 @@ impl Engine {
     fn read_flat(&self, flat: Flat, offset: usize, elements: usize) -> Result<Option<Vec<f32>>> {
         let Some((start, encoding)) = self.flat_place(flat) else { return Ok(None) };
         let (mut kept, mut values) = (vec![0; encoding.bytes(elements)], vec![0.0; elements]);
-        self.memory.read(Region::Persistent, start + encoding.bytes(offset), &mut kept)?;
+        let mut rest = &mut kept[..];
+        let pieces = encoding.pieces(offset..offset + elements, self.layout.elements());
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            let (part, after) = rest.split_at_mut(piece.len());
+            self.memory.read(Region::Persistent, start + piece.start, part)?;
+            rest = after;
+        }
         encoding.decode(&kept, &mut values);
         Ok(Some(values))
     }

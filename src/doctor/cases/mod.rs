@@ -2,10 +2,14 @@
 
 mod activation;
 mod add;
+mod attention;
+mod flow;
 mod gated_residual;
 mod layer_norm;
 mod linear;
 mod low_rank;
+mod optimizer;
+mod pictures;
 mod qk_norm;
 mod tokens;
 
@@ -18,12 +22,24 @@ pub fn all() -> Vec<Case> {
         add::cases(),
         add::cast_cases(),
         add::multiply_cases(),
+        attention::cases(),
+        flow::draw_noise_cases(),
+        flow::noising_cases(),
+        flow::sample_latents_cases(),
+        flow::velocity_loss_cases(),
         gated_residual::cases(),
         layer_norm::cases(),
         layer_norm::affine_cases(),
         layer_norm::rms_cases(),
         linear::cases(),
         low_rank::cases(),
+        optimizer::adamw_cases(),
+        optimizer::gradient_norm_cases(),
+        optimizer::moving_average_cases(),
+        pictures::channels_cases(),
+        pictures::conv2d_cases(),
+        pictures::group_norm_cases(),
+        pictures::group_statistics_cases(),
         qk_norm::cases(),
         tokens::gather_rows_cases(),
         tokens::patchify_cases(),

@@ -14,9 +14,10 @@ impl Add {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let dtype = operands.dtype(self.a.to);
-        let symbol = if dtype == DType::F32 { "add_f32" } else { "add_bf16" };
-        let dtype = if dtype == DType::F32 { DType::F32 } else { DType::Bf16 };
+        let (symbol, dtype) = match operands.dtype(self.a.to) {
+            DType::F32 => ("add_f32", DType::F32),
+            _ => ("add_bf16", DType::Bf16),
+        };
         let (a, b) = (operands.address(kernel, self.a.to, dtype)?, operands.address(kernel, self.b, dtype)?);
         let spread = Elements::new(operands.shape(self.a.to), &[a, b]);
         let Elements { elements, aligned } = spread;
