@@ -23,6 +23,8 @@ mod sources;
 use compile::Failure;
 use std::path::{Path, PathBuf};
 
+// Cargo shows what a failing build says on stderr.
+#[allow(clippy::print_stderr)]
 fn main() {
     if let Err(Failure(message)) = build() {
         eprintln!("{message}");

@@ -60,6 +60,7 @@ fn choose_dtypes(program: &mut Program) {
             continue;
         }
         match &mut tensor.home {
+            Home::Arena | Home::Input if program.exact => {}
             Home::Arena | Home::Input | Home::Weight(_) => tensor.dtype = DType::Bf16,
             Home::Persistent(place) if place.part == Part::Flat(Flat::Parameters) => {
                 place.part = Part::Flat(Flat::Working);

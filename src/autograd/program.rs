@@ -119,6 +119,8 @@ pub struct Program {
     pub outputs: Vec<TensorId>,
     /// Nodes of the forward pass: the first so many.
     pub forward_nodes: usize,
+    /// Whether activations are f32 on every device, and only weights are kept in bf16.
+    pub exact: bool,
     block: u32,
 }
 
@@ -132,6 +134,12 @@ impl Program {
     /// An empty program.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps activations in f32 on every device: for frozen encoders, whose results are made once and used often.
+    /// Their products take such operands apart into two of bf16, so nothing but weights is rounded.
+    pub fn keep_exact(&mut self) {
+        self.exact = true;
     }
 
     /// Adds a tensor.
