@@ -2,4 +2,3 @@
 
 // A test that cannot go on has failed.
 #![allow(clippy::unwrap_used)]
-
