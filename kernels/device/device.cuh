@@ -19,3 +19,10 @@
 #include "mma.cuh"
 #include "random.cuh"
 #include "reduce.cuh"
+// Asynchronous units of sm_90: first what they are waited for with.
+#include "mbarrier.cuh"
+#include "fence.cuh"
+#include "ring.cuh"
+#include "tma.cuh"
+#include "warpgroup.cuh"
+#include "wgmma.cuh"

@@ -46,6 +46,7 @@ DEVICE void mma_tile(float (&c)[M_TILES][N_TILES][4], const uint32_t (&a)[M_TILE
     }
   }
 #else
+  static_assert(M_TILES <= 16 && N_TILES <= 32, "more than the emulator has room for");
   emulator::Product product{&c[0][0][0], &a[0][0], &b[0][0]};
   emulator::warp_operation(emulator::multiply_lanes<M_TILES, N_TILES>, &product, "mma_tile", where);
 #endif

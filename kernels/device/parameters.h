@@ -9,3 +9,8 @@
 #define DEVICE_POINTER(T) T*
 struct bf16;
 #endif
+
+// What the host tells a card of a tensor whose tiles are copied (tma.cuh); opaque, made by the driver.
+typedef struct TensorMap {
+  uint64_t words[16];
+} __attribute__((aligned(64))) TensorMap;

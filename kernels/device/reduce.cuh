@@ -22,6 +22,32 @@ inline T shuffle(T value, int source, const char* word, Where where) {
   warp_operation(shuffle_lanes<T>, &shuffle, word, where);
   return shuffle.result;
 }
+// The steps of a sum or maximum over groups of neighbouring lanes, all at once.
+template <int LANES, typename T, typename Combine>
+inline void reduce_lanes(void* const* lanes) {
+  T values[32], others[32];
+  for (int lane = 0; lane < 32; ++lane) values[lane] = lanes[lane] ? *static_cast<T*>(lanes[lane]) : T();
+  for (int mask = LANES / 2; mask > 0; mask /= 2) {
+    for (int lane = 0; lane < 32; ++lane) others[lane] = values[lane ^ mask];
+    for (int lane = 0; lane < 32; ++lane) values[lane] = Combine()(values[lane], others[lane]);
+  }
+  for (int lane = 0; lane < 32; ++lane)
+    if (lanes[lane]) *static_cast<T*>(lanes[lane]) = values[lane];
+}
+template <int LANES, typename Combine, typename T>
+inline T reduce(T value, const char* word, Where where) {
+  warp_operation(reduce_lanes<LANES, T, Combine>, &value, word, where);
+  return value;
+}
+struct Add {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Larger {
+  float operator()(float a, float b) const { return math::max(a, b); }
+};
 struct Vote {
   bool holds;
   uint32_t result;
@@ -96,17 +122,25 @@ DEVICE bool any(bool holds, WHERE) { return ballot(holds, AT_WHERE) != 0; }
 // The sum over groups of LANES neighbouring lanes (a power of two), the same bits in every lane.
 template <int LANES = 32, typename T>
 DEVICE T sum(T value, WHERE) {
+#ifdef __CUDACC__
 #pragma unroll
-  for (int mask = LANES / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask, AT_WHERE);
+  for (int mask = LANES / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
   return value;
+#else
+  return emulator::reduce<LANES, emulator::Add>(value, "warp::sum", where);
+#endif
 }
 
 // The largest value of groups of LANES neighbouring lanes.
 template <int LANES = 32>
 DEVICE float max(float value, WHERE) {
+#ifdef __CUDACC__
 #pragma unroll
-  for (int mask = LANES / 2; mask > 0; mask /= 2) value = math::max(value, shuffle_xor(value, mask, AT_WHERE));
+  for (int mask = LANES / 2; mask > 0; mask /= 2) value = math::max(value, shuffle_xor(value, mask));
   return value;
+#else
+  return emulator::reduce<LANES, emulator::Larger>(value, "warp::max", where);
+#endif
 }
 
 }  // namespace warp

@@ -32,6 +32,25 @@ typedef struct sargent_emulator_launch_shape {
 int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
                             char* message, size_t message_bytes);
 
+// Cycles that loads and stores of matrices lost to bank conflicts, in the calling thread's latest launch.
+uint64_t sargent_emulator_bank_conflicts();
+
+// A tensor in device memory and the tile of it that is copied, as cuTensorMapEncodeTiled takes them: sizes and the tile
+// in elements, innermost first, strides in bytes of all dimensions but the innermost.
+typedef struct sargent_emulator_tensor {
+  void* address;
+  uint64_t sizes[5];
+  uint64_t strides[4];
+  uint32_t tile[5];
+  uint32_t dimensions;
+  uint32_t element_bytes;
+  uint32_t swizzle;  // 0 none, 1 within 32 bytes, 2 within 64, 3 within 128
+} sargent_emulator_tensor;
+
+// Writes the TensorMap (128 bytes) of a tensor. Returns 0, or 1 with the reason in `message`.
+int sargent_emulator_tensor_map(void* map, const sargent_emulator_tensor* tensor, char* message,
+                                size_t message_bytes);
+
 #ifdef __cplusplus
 }
 #endif

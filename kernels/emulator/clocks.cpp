@@ -57,8 +57,17 @@ void Clocks::fence(int who) {
   views_[who] = std::make_shared<const Knowledge>(std::move(knowledge));
 }
 
+void Clocks::learn_of(int who, int agent, uint32_t time) {
+  if (views_[who]->seen[agent] >= time) return;
+  Knowledge knowledge = *views_[who];
+  knowledge.seen[agent] = time;
+  views_[who] = std::make_shared<const Knowledge>(std::move(knowledge));
+}
+
 uint32_t Clocks::begin_work(int agent, int who) {
-  learn(agent, views_[who]);
+  Knowledge knowledge = *views_[who];
+  knowledge.seen[who] = now_[who]++;
+  views_[agent] = std::make_shared<const Knowledge>(std::move(knowledge));
   return ++now_[agent];
 }
 

@@ -40,13 +40,16 @@ class Clocks {
   void learn(int who, const Knowledge& from);
   void learn(int who, const View& from);
 
+  // `who` learns of what `agent` did until `time`.
+  void learn_of(int who, int agent, uint32_t time);
+
   // All of them learn what each of them knows and did.
   void meet(const std::vector<int>& all);
 
   // Lets asynchronous work see the ordinary writes that `who` knows of.
   void fence(int who);
 
-  // An agent begins work for `who`: it knows what `who` knows. Returns its time.
+  // An agent begins work for `who`: it knows what `who` knows and did, no more. Returns its time.
   uint32_t begin_work(int agent, int who);
 
   // Nobody knows of anything.

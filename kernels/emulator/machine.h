@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-// Functions of kernels are compiled a second time to be checked, and a program holds both: the tag keeps the linker from
-// taking one for the other.
+// Functions of kernels are compiled a second time to be checked, and a program holds both: the tag keeps the linker
+// from taking one for the other.
 #ifdef SARGENT_CHECKED
 #define SARGENT_TAG __attribute__((abi_tag("checked")))
 #define SARGENT_EMULATED(symbol) sargent_checked_##symbol
@@ -43,11 +43,17 @@ struct Thread {
   Block* block;
 };
 
+// A variable of the host thread, reached without a call.
+#define EMULATOR_THREAD __attribute__((tls_model("initial-exec"))) __thread
+
 // The thread that runs now.
-extern __thread Thread* current;
+extern EMULATOR_THREAD Thread* current;
 
 // Fails unless the launch has at most `threads` threads a block.
-void expect_threads(int threads);
+[[noreturn]] void too_many_threads(int threads);
+inline void expect_threads(int threads) {
+  if (current->block->threads > threads) too_many_threads(threads);
+}
 
 // The launch's dynamic shared memory, and named arrays behind it.
 unsigned char* dynamic_shared();
@@ -65,6 +71,9 @@ using Operation = void (*)(void* const* lanes);
 // It orders no memory; what it accesses there is noted by the lanes.
 void warp_operation(Operation operation, void* argument, const char* word, Where where);
 
+// Counts how often more than one of eight rows of sixteen bytes lies in the same banks.
+void count_bank_conflicts(const void* const* rows);
+
 // Tells the race checker what a word accesses for the running thread.
 void note_read(const void* address, size_t bytes, Where where);
 void note_write(const void* address, size_t bytes, Where where);
@@ -73,6 +82,38 @@ void note_write(const void* address, size_t bytes, Where where);
 void copy_async(void* to, const void* from, int bytes, bool there, Where where);
 void commit_async();
 void wait_async(int groups);
+
+// Barriers in shared memory (kernels/device/mbarrier.cuh). `bytes` of 0 are none.
+void mbarrier_init(void* barrier, int arrivals, Where where);
+void mbarrier_arrive(void* barrier, uint32_t bytes, Where where);
+void mbarrier_wait(void* barrier, uint32_t parity, Where where);
+void fence_barrier_init(Where where);
+void fence_async_proxy(Where where);
+
+// Copies of tiles (kernels/device/tma.cuh): loads land when the barrier's phase is waited for, stores when they are.
+void load_tile(void* to, const void* map, int dimensions, const int* at, void* barrier, Where where);
+void load_bytes(void* to, const void* from, uint32_t bytes, void* barrier, Where where);
+void store_tile(const void* map, int dimensions, const int* at, const void* from, Where where);
+void commit_stores();
+void wait_stores(int groups);
+
+// One lane's part of a product of a warpgroup (kernels/device/wgmma.cuh): sums for `columns` columns, A in registers
+// or, where those are null, described as B is.
+struct TileProduct {
+  float* sums;
+  int columns;
+  const uint32_t* a_registers;
+  uint64_t a, b;
+  bool a_transposed, b_transposed;
+  bool accumulate;
+};
+void fence_products(Where where);
+void multiply_tiles(const TileProduct& product, Where where);
+void commit_products(Where where);
+void wait_products(int groups, Where where);
+
+// The operation of a rendezvous at which nothing has to be done.
+inline void nothing(void* const*) {}
 
 // Fails unless the address is a multiple of `alignment`.
 void expect_aligned(const void* address, size_t alignment);

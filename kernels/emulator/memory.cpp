@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #include <map>
 #include <mutex>
+#include <vector>
 
 namespace {
 
@@ -40,9 +41,22 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   registers[REG_RSP] = reinterpret_cast<greg_t>(emulator::top_of_stack()) / 16 * 16 - 8;
 }
 
+// A stack for handlers, where the host thread has none: that of a fibre may be what ran out.
+void provide_handler_stack() {
+  static thread_local char stack[32 << 10];
+  stack_t present = {};
+  sigaltstack(nullptr, &present);
+  if (!(present.ss_flags & SS_DISABLE)) return;
+  present.ss_sp = stack;
+  present.ss_size = sizeof stack;
+  present.ss_flags = 0;
+  sigaltstack(&present, nullptr);
+}
+
 }  // namespace
 
 void emulator::catch_faults() {
+  provide_handler_stack();
   static std::once_flag once;
   std::call_once(once, [] {
     struct sigaction action = {};
@@ -51,6 +65,15 @@ void emulator::catch_faults() {
     sigaction(SIGSEGV, &action, &earlier_segv);
     sigaction(SIGBUS, &action, &earlier_bus);
   });
+  // The handler must not run on a stack that has run out.
+  static thread_local std::vector<char> own;
+  stack_t stack;
+  if (!own.empty() || sigaltstack(nullptr, &stack) != 0 || !(stack.ss_flags & SS_DISABLE)) return;
+  own.resize(64 << 10);
+  stack = {};
+  stack.ss_sp = own.data();
+  stack.ss_size = own.size();
+  sigaltstack(&stack, nullptr);
 }
 
 // The end touches the guard page behind it, as far as the alignment allows: most mistakes run over the end.

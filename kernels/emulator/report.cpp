@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <algorithm>
 
 namespace emulator {
 
@@ -24,23 +25,32 @@ std::string Machine::place() const {
          std::to_string(index[2]);
 }
 
-// Every warp: where its lanes are.
+// Where everybody is, neighbouring lanes and warps in one place together.
 std::string Machine::deadlock() const {
+  auto where_is = [&](const Fibre& fibre) {
+    std::string text = emulator::text(fibre.state);
+    if (!waits(fibre.state)) return text;
+    text += std::string(fibre.word) + " at " + fibre.where.file + ":" + std::to_string(fibre.where.line);
+    return fibre.state == State::AtMbarrier ? text + mbarriers_.lacks(fibre.barrier) : text;
+  };
+  auto range = [](const char* what, int first, int end) {
+    std::string text = std::string(what) + (end - first > 1 ? "s " : " ") + std::to_string(first);
+    return end - first > 1 ? text + "-" + std::to_string(end - 1) : text;
+  };
   std::string text = "deadlock in " + place();
-  for (const Warp& warp : warps_) {
-    for (int lane = 0; lane < warp.lanes;) {
-      const Fibre& fibre = fibres_[warp.first + lane];
-      const bool waiting = waits(fibre.state);
-      auto same = [&](const Fibre& other) {
-        return other.state == fibre.state && (!waiting || other.where.line == fibre.where.line);
-      };
-      int end = lane + 1;
-      while (end < warp.lanes && same(fibres_[warp.first + end])) ++end;
-      text += "\n  warp " + std::to_string(&warp - warps_.data()) + ", lanes " + std::to_string(lane) + "-" +
-              std::to_string(end - 1) + ": " + emulator::text(fibre.state);
-      if (waiting) text += std::string(fibre.word) + " at " + fibre.where.file + ":" + std::to_string(fibre.where.line);
-      lane = end;
-    }
+  for (int i = 0; i < threads;) {
+    const std::string here = where_is(fibres_[i]);
+    int end = i + 1;
+    while (end < threads && where_is(fibres_[end]) == here) ++end;
+    const bool whole = i % LANES == 0 && (end == threads || end - i >= LANES);
+    if (!whole)
+      end = std::min(end, (i / LANES + 1) * LANES);
+    else if (end < threads)
+      end = end / LANES * LANES;
+    text += "\n  " + range("warp", i / LANES, (end + LANES - 1) / LANES);
+    if (!whole) text += ", " + range("lane", i % LANES, (end - 1) % LANES + 1);
+    text += ": " + here;
+    i = end;
   }
   return text;
 }
@@ -63,7 +73,8 @@ std::string Machine::describe(uintptr_t address) const {
   if (!find_buffer(address, start, bytes)) {
     snprintf(text, sizeof text, "address %#zx", size_t(address));
   } else if (address < start) {
-    snprintf(text, sizeof text, "%zu bytes before the device buffer of %zu bytes at %#zx", start - address, bytes, start);
+    snprintf(text, sizeof text, "%zu bytes before the device buffer of %zu bytes at %#zx", start - address, bytes,
+             start);
   } else if (address - start < bytes) {
     snprintf(text, sizeof text, "byte %zu of the device buffer of %zu bytes at %#zx", address - start, bytes, start);
   } else {

@@ -1,19 +1,12 @@
 // The words that touch the running block, and the launch of a kernel.
 #include "engine.h"
 #include <stdio.h>
+#include <algorithm>
 
 namespace emulator {
 
-namespace {
-
-// The reason that lanes wait together, where nothing has to be done.
-void nothing(void* const*) {}
-
-}  // namespace
-
-void expect_threads(int threads) {
-  if (machine().threads > threads)
-    machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
+void too_many_threads(int threads) {
+  machine().fail("%d threads a block, the kernel takes at most %d", machine().threads, threads);
 }
 
 unsigned char* dynamic_shared() { return machine().dynamic(); }
@@ -36,6 +29,16 @@ void warp_barrier(Where where) {
 
 void warp_operation(Operation operation, void* argument, const char* word, Where where) {
   machine().rendezvous(operation, argument, false, word, where);
+}
+
+void count_bank_conflicts(const void* const* rows) {
+  int in_bank[8] = {}, most = 0;
+  for (int i = 0; i < 8; ++i) {
+    bool again = false;
+    for (int j = 0; j < i; ++j) again = again || rows[j] == rows[i];
+    if (!again) most = std::max(most, ++in_bank[reinterpret_cast<uintptr_t>(rows[i]) / 16 % 8]);
+  }
+  machine().bank_conflicts += uint64_t(most - 1);
 }
 
 void note_read(const void* address, size_t bytes, Where where) {
@@ -94,16 +97,22 @@ void expect_shared_aligned(const void* address, size_t alignment, Where where) {
 
 }  // namespace emulator
 
+uint64_t sargent_emulator_bank_conflicts() {
+  return emulator::this_machine ? emulator::this_machine->bank_conflicts : 0;
+}
+
 int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_shape* shape, const void* parameters,
                             char* message, size_t message_bytes) {
   emulator::catch_faults();
+  static thread_local emulator::Machine machine;
+  emulator::this_machine = &machine;
   const sargent_emulator_entry* entry = sargent_emulator_table;
   while (entry->symbol && strcmp(entry->symbol, symbol) != 0) ++entry;
   std::string problem = "there is no kernel " + std::string(symbol);
   if (entry->symbol) {
     auto kernel = shape->checked ? entry->checked_kernel : entry->kernel;
     problem = std::string(symbol) + " was not built to be checked";
-    if (kernel && emulator::machine().launch(entry->symbol, kernel, *shape, parameters, problem)) return 0;
+    if (kernel && machine.launch(entry->symbol, kernel, *shape, parameters, problem)) return 0;
   }
   snprintf(message, message_bytes, "%s", problem.c_str());
   return 1;

@@ -91,6 +91,14 @@ impl Work {
         }
     }
 
+    /// The place of a streamed weight that arrives.
+    pub fn arriving(&self) -> Option<TensorId> {
+        match self {
+            Self::WeightArrival { to, .. } => Some(*to),
+            Self::Launch(_) => None,
+        }
+    }
+
     /// Tensors that are f32 on every device.
     pub fn exact(&self) -> Vec<TensorId> {
         match self {
@@ -119,6 +127,8 @@ pub struct Program {
     pub outputs: Vec<TensorId>,
     /// Nodes of the forward pass: the first so many.
     pub forward_nodes: usize,
+    /// Whether activations are f32 on every device, and only weights are kept in bf16.
+    pub exact: bool,
     block: u32,
 }
 
@@ -132,6 +142,12 @@ impl Program {
     /// An empty program.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps activations in f32 on every device: for frozen encoders, whose results are made once and used often.
+    /// Their products take such operands apart into two of bf16, so nothing but weights is rounded.
+    pub fn keep_exact(&mut self) {
+        self.exact = true;
     }
 
     /// Adds a tensor.

@@ -118,8 +118,7 @@ fn compare(name: &str, found: &[f32], expected: &[f32]) -> Comparison {
         let error = (found - expected).abs();
         errors += error * error;
         squares += expected * expected;
-        // NaN counts as the largest of all.
-        if !(error <= largest) {
+        if error > largest || error.is_nan() {
             (largest, at) = (error, index);
         }
     }

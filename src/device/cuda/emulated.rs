@@ -1,20 +1,29 @@
 //! The emulator as a card: kernels compiled for the processor.
 //!
-//! Work is queued and done when somebody waits for it. Streams are ordered by nothing but their events: which of the
-//! streams that can go on does so next is drawn, so that a missing event shows.
+//! Work is queued and done when somebody waits for it, on the thread of whoever waits. Streams are ordered by nothing
+//! but their events (see [`streams`]).
+
+pub mod streams;
 
 use crate::device::cuda::gpu::{Address, Architecture, Event, Gpu, Graph, Properties, Stream};
 use crate::device::cuda::launch::Launch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::random::{Purpose, Stream as Draws};
-use std::collections::VecDeque;
 use std::ffi::{CString, c_char, c_void};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use streams::{Entry, Streams};
 
 /// As much memory as a card of the usual size has.
 const MEMORY: u64 = 24 << 30;
+
+/// What device memory is counted in.
+const GRANULE: u64 = 256;
+
+/// Most threads of a block, and most blocks in x, y and z.
+const MOST_THREADS: u32 = 1024;
+const MOST_BLOCKS: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 
 /// Bytes of the message with which a launch fails.
 const MESSAGE_BYTES: usize = 8192;
@@ -39,13 +48,74 @@ unsafe extern "C" {
         message: *mut c_char,
         message_bytes: usize,
     ) -> i32;
+    fn sargent_emulator_bank_conflicts() -> u64;
+    fn sargent_emulator_tensor_map(
+        map: *mut c_void,
+        tensor: *const Tensor,
+        message: *mut c_char,
+        message_bytes: usize,
+    ) -> i32;
+}
+
+/// A tensor in device memory of which kernels copy tiles, as `cuTensorMapEncodeTiled` takes it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Tensor {
+    /// The first element, at a multiple of 16 bytes.
+    pub address: Address,
+    /// Elements, innermost dimension first.
+    pub sizes: [u64; 5],
+    /// Bytes from one index to the next, of all dimensions but the innermost; multiples of 16.
+    pub strides: [u64; 4],
+    /// Elements of a tile.
+    pub tile: [u32; 5],
+    /// How many dimensions there are.
+    pub dimensions: u32,
+    /// 1, 2 or 4.
+    pub element_bytes: u32,
+    /// How a tile's chunks of 16 bytes are permuted: 0 not, 1, 2, 3 within rows of 32, 64, 128 bytes.
+    pub swizzle: u32,
+}
+
+impl Tensor {
+    /// What a kernel of the emulator takes as the tensor's map.
+    ///
+    /// # Errors
+    /// The tensor cannot be copied in such tiles.
+    pub fn map(&self) -> Result<[u64; 16]> {
+        let mut map = [0; 16];
+        let mut message = vec![0u8; MESSAGE_BYTES];
+        // SAFETY: the map's 128 bytes, the tensor and the message live through the call.
+        let code = unsafe {
+            sargent_emulator_tensor_map(
+                map.as_mut_ptr().cast(),
+                self,
+                message.as_mut_ptr().cast(),
+                message.len(),
+            )
+        };
+        if code == 0 { Ok(map) } else { Err(Error::new(ErrorKind::Kernel, "tensor map", text(&message))) }
+    }
+}
+
+/// The text of a C string in `message`.
+fn text(message: &[u8]) -> String {
+    let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
+    String::from_utf8_lossy(&message[..end]).into_owned()
+}
+
+/// Cycles that loads and stores of matrices lost to bank conflicts, in the last launch that this thread waited for.
+pub fn bank_conflicts() -> u64 {
+    // SAFETY: the call has no preconditions.
+    unsafe { sargent_emulator_bank_conflicts() }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Emulated {
     properties: Properties,
-    queues: Mutex<Queues>,
+    used: AtomicU64,
+    state: Mutex<State>,
 }
 
 /// One piece of queued work.
@@ -54,112 +124,100 @@ enum Work {
     Copy { to: Address, from: Address, bytes: usize },
     Fill { to: Address, byte: u8, bytes: usize },
     Launch(Launch),
-    Record { event: usize, round: u64 },
-    Wait { event: usize, round: u64 },
+    Replay(usize),
 }
 
-#[derive(Debug, Default)]
-struct Queues {
-    streams: Vec<VecDeque<Work>>,
-    events: Vec<EventState>,
-    graphs: Vec<Vec<Work>>,
-    /// The stream whose work is captured, and what was captured.
-    capture: Option<(Stream, Vec<Work>)>,
+#[derive(Debug)]
+struct State {
+    streams: Streams<Work>,
+    /// When events were last reached.
+    times: Vec<Option<Instant>>,
+    graphs: Vec<streams::Graph<Work>>,
     checked: bool,
-    seed: u64,
-    draws: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct EventState {
-    /// How often it was recorded, and how often such a record was reached.
-    recorded: u64,
-    reached: u64,
-    time: Option<Instant>,
 }
 
 impl Emulated {
     /// A card of `architecture`; `seed` chooses the order of warps and streams.
-    pub fn new(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
-        Self::build(architecture, false, seed)
+    pub fn card(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, MEMORY, false, seed)
+    }
+
+    /// The same with `memory` bytes.
+    pub fn with_memory(architecture: Architecture, memory: u64, seed: u64) -> Arc<dyn Gpu> {
+        Self::build(architecture, memory, false, seed)
     }
 
     /// A card whose launches are checked for races and for what C++ leaves undefined, several times as slow. They
     /// exist only where the build's C++ compiler is GCC; elsewhere launches fail.
     pub fn checked(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
-        Self::build(architecture, true, seed)
+        Self::build(architecture, MEMORY, true, seed)
     }
 
-    fn build(architecture: Architecture, checked: bool, seed: u64) -> Arc<dyn Gpu> {
+    fn build(architecture: Architecture, memory: u64, checked: bool, seed: u64) -> Arc<dyn Gpu> {
         let (name, driver) = ("emulated card".to_owned(), "emulator".to_owned());
-        let properties = Properties { name, driver, architecture, memory: MEMORY };
-        Arc::new(Self { properties, queues: Mutex::new(Queues { checked, seed, ..Queues::default() }) })
+        let properties = Properties { name, driver, architecture, memory };
+        let state = State { streams: Streams::new(seed), times: Vec::new(), graphs: Vec::new(), checked };
+        Arc::new(Self { properties, used: AtomicU64::new(0), state: Mutex::new(state) })
     }
 
     /// The card that `--device emulator` opens: compute capability 8.0, with little to share.
     pub fn open() -> Arc<dyn Gpu> {
-        Self::new(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, 0)
+        Self::card(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, 0)
     }
 
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        // A test that panicked elsewhere leaves the queues as they are.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that panicked elsewhere leaves the streams as they are.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self, stream: Stream, work: Work) {
-        let mut queues = self.queues();
-        match &mut queues.capture {
-            Some((captured, all)) if *captured == stream => all.push(work),
-            _ => queues.streams[stream.0 as usize].push_back(work),
-        }
+    fn push(&self, stream: Stream, work: Work) {
+        self.state().streams.push(stream.0 as usize, work);
     }
 
+    /// Whether a card could run it.
     fn check(&self, launch: &Launch) -> Result<()> {
+        let Launch { kernel, grid, threads, shared_bytes, .. } = launch;
+        let failed = |cause: String| Err(Error::new(ErrorKind::Kernel, *kernel, cause));
         let limit = self.properties.architecture.shared_memory;
-        if launch.shared_bytes <= limit {
-            return Ok(());
+        if *shared_bytes > limit {
+            return failed(format!("it needs {shared_bytes} bytes of shared memory, the card has {limit}"));
         }
-        let cause = format!("it needs {} bytes of shared memory, the card has {limit}", launch.shared_bytes);
-        Err(Error::new(ErrorKind::Kernel, launch.kernel, cause))
+        if !(1..=MOST_THREADS).contains(threads) {
+            return failed(format!("a block of {threads} threads: there may be 1 to {MOST_THREADS}"));
+        }
+        if grid.iter().zip(MOST_BLOCKS).any(|(&blocks, most)| blocks == 0 || blocks > most) {
+            return failed(format!("a grid of {grid:?} blocks: there may be 1 to {MOST_BLOCKS:?}"));
+        }
+        Ok(())
     }
 }
 
-impl Queues {
-    /// Does all work of all streams, the next stream drawn among those that can go on.
-    fn drain(&mut self) -> Result<()> {
-        loop {
-            let ready: Vec<usize> =
-                (0..self.streams.len()).filter(|&stream| self.can_go_on(stream)).collect();
-            if ready.is_empty() {
-                return Ok(());
-            }
-            self.draws += 1;
-            let draws = Draws::new(self.seed, Purpose::EpochOrder, 1, 0, 0);
-            let stream = ready[draws.below(self.draws, ready.len())];
-            if let Some(work) = self.streams[stream].pop_front()
-                && let Err(error) = self.perform(work)
-            {
-                self.streams.iter_mut().for_each(VecDeque::clear);
-                return Err(error);
+impl State {
+    /// Does what comes next, of whichever stream, until `done`.
+    fn advance(&mut self, done: impl Fn(&Self) -> bool) -> Result<()> {
+        while !done(self) {
+            let outcome = match self.streams.take_next() {
+                Some(Entry::Work(work)) => self.perform(work),
+                Some(Entry::Record(mark)) => {
+                    self.times[mark.event] = Some(Instant::now());
+                    Ok(())
+                }
+                Some(Entry::Wait(_)) => Ok(()),
+                None => {
+                    let cause = "a stream waits for an event that never comes";
+                    Err(Error::new(ErrorKind::Device, "emulator", cause))
+                }
+            };
+            if outcome.is_err() {
+                self.streams.clear();
+                return outcome;
             }
         }
-    }
-
-    fn can_go_on(&self, stream: usize) -> bool {
-        match self.streams[stream].front() {
-            None => false,
-            Some(Work::Wait { event, round }) => self.events[*event].reached >= *round,
-            Some(_) => true,
-        }
+        Ok(())
     }
 
     fn perform(&mut self, work: Work) -> Result<()> {
         match work {
-            Work::Wait { .. } => {}
-            Work::Record { event, round } => {
-                self.events[event].reached = round;
-                self.events[event].time = Some(Instant::now());
-            }
             Work::Copy { to, from, bytes } => {
                 // SAFETY: whoever queued the copy promised that both ranges are live and apart.
                 unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
@@ -168,13 +226,15 @@ impl Queues {
                 // SAFETY: whoever queued it promised that the range is live.
                 unsafe { std::ptr::write_bytes(to as *mut u8, byte, bytes) };
             }
-            Work::Launch(launch) => {
-                self.draws += 1;
-                run(
-                    &launch,
-                    self.checked,
-                    self.seed.wrapping_mul(0x9E37_79B9).wrapping_add(self.draws as u64),
-                )?;
+            Work::Launch(launch) => run(&launch, self.checked, self.streams.draw(usize::MAX) as u64)?,
+            Work::Replay(graph) => {
+                let seed = self.streams.draw(usize::MAX) as u64;
+                let mut branches = Streams::of(&self.graphs[graph], seed);
+                while let Some(entry) = branches.take_next() {
+                    if let Entry::Work(work) = entry {
+                        self.perform(work)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -208,8 +268,12 @@ fn run(launch: &Launch, checked: bool, seed: u64) -> Result<()> {
     if code == 0 {
         return Ok(());
     }
-    let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
-    Err(failed(String::from_utf8_lossy(&message[..end]).into_owned()))
+    Err(failed(text(&message)))
+}
+
+/// An error of the streams.
+fn misused(cause: &str) -> Error {
+    Error::new(ErrorKind::Device, "emulator", cause)
 }
 
 impl Gpu for Emulated {
@@ -218,126 +282,128 @@ impl Gpu for Emulated {
     }
 
     fn free_memory(&self) -> Result<u64> {
-        Ok(MEMORY)
+        Ok(self.properties.memory - self.used.load(Ordering::Relaxed))
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
+        let all = self.properties.memory;
+        let size = (bytes as u64).checked_next_multiple_of(GRANULE).unwrap_or(u64::MAX);
+        let take = |used: u64| used.checked_add(size).filter(|used| *used <= all);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         // SAFETY: the call has no preconditions.
-        let memory = unsafe { sargent_emulator_allocate(bytes) };
-        if memory.is_null() {
-            let cause = format!("{bytes} bytes cannot be had");
-            return Err(Error::new(ErrorKind::Device, "memory", cause));
+        let memory = taken.ok().map(|_| unsafe { sargent_emulator_allocate(bytes) });
+        match memory {
+            Some(memory) if !memory.is_null() => Ok(memory as Address),
+            failed => {
+                if failed.is_some() {
+                    self.used.fetch_sub(size, Ordering::Relaxed);
+                }
+                let cause = format!("{bytes} bytes were asked for, {} are free", self.free_memory()?);
+                Err(Error::new(ErrorKind::Device, "memory of the emulated card", cause))
+            }
         }
-        Ok(memory as Address)
     }
 
     unsafe fn release(&self, address: Address, bytes: usize) {
+        self.used.fetch_sub((bytes as u64).next_multiple_of(GRANULE), Ordering::Relaxed);
         // SAFETY: promised by the caller.
         unsafe { sargent_emulator_release(address as *mut c_void, bytes) };
     }
 
     fn allocate_pinned(&self, bytes: usize) -> Result<NonNull<u8>> {
-        let address = self.allocate(bytes)? as *mut u8;
+        // SAFETY: the call has no preconditions.
+        let memory = NonNull::new(unsafe { sargent_emulator_allocate(bytes) }.cast::<u8>());
+        let cause = || Error::new(ErrorKind::Device, "pinned memory", format!("{bytes} bytes cannot be had"));
+        let memory = memory.ok_or_else(cause)?;
         // SAFETY: fresh memory of that size.
-        unsafe { std::ptr::write_bytes(address, 0, bytes) };
-        NonNull::new(address).ok_or_else(|| Error::new(ErrorKind::Device, "memory", "there is none"))
+        unsafe { memory.write_bytes(0, bytes) };
+        Ok(memory)
     }
 
     unsafe fn release_pinned(&self, memory: NonNull<u8>, bytes: usize) {
         // SAFETY: promised by the caller.
-        unsafe { self.release(memory.as_ptr() as Address, bytes) };
+        unsafe { sargent_emulator_release(memory.as_ptr().cast(), bytes) };
     }
 
     fn create_stream(&self) -> Result<Stream> {
-        let mut queues = self.queues();
-        queues.streams.push(VecDeque::new());
-        Ok(Stream(queues.streams.len() as u64 - 1))
+        Ok(Stream(self.state().streams.add_stream() as u64))
     }
 
     fn create_event(&self) -> Result<Event> {
-        let mut queues = self.queues();
-        queues.events.push(EventState::default());
-        Ok(Event(queues.events.len() as u64 - 1))
+        let mut state = self.state();
+        state.times.push(None);
+        Ok(Event(state.streams.add_event() as u64))
     }
 
     fn record(&self, event: Event, stream: Stream) -> Result<()> {
-        let event = event.0 as usize;
-        let round = {
-            let mut queues = self.queues();
-            queues.events[event].recorded += 1;
-            queues.events[event].recorded
-        };
-        self.queue(stream, Work::Record { event, round });
+        self.state().streams.record(event.0 as usize, stream.0 as usize);
         Ok(())
     }
 
     fn wait(&self, stream: Stream, event: Event) -> Result<()> {
-        let event = event.0 as usize;
-        let round = self.queues().events[event].recorded;
-        self.queue(stream, Work::Wait { event, round });
-        Ok(())
+        self.state().streams.wait(stream.0 as usize, event.0 as usize).map_err(misused)
     }
 
     fn elapsed(&self, start: Event, end: Event) -> Result<f32> {
-        let queues = self.queues();
-        let time = |event: Event| queues.events[event.0 as usize].time;
-        let times = time(start).zip(time(end));
-        times
-            .map(|(start, end)| end.saturating_duration_since(start).as_secs_f32() * 1e3)
-            .ok_or_else(|| Error::new(ErrorKind::Device, "elapsed", "an event was not reached"))
+        let mut state = self.state();
+        let events = [start.0 as usize, end.0 as usize];
+        state.advance(|state| events.iter().all(|&event| state.streams.is_reached(event)))?;
+        let [start, end] = events.map(|event| state.times[event]);
+        let passed = start.zip(end).map(|(start, end)| end.saturating_duration_since(start));
+        passed.map(|time| time.as_secs_f32() * 1e3).ok_or_else(|| misused("an event was never recorded"))
     }
 
     unsafe fn upload(&self, to: Address, from: *const u8, bytes: usize, stream: Stream) -> Result<()> {
-        self.queue(stream, Work::Copy { to, from: from as Address, bytes });
+        self.push(stream, Work::Copy { to, from: from as Address, bytes });
         Ok(())
     }
 
     unsafe fn download(&self, to: *mut u8, from: Address, bytes: usize, stream: Stream) -> Result<()> {
-        self.queue(stream, Work::Copy { to: to as Address, from, bytes });
+        self.push(stream, Work::Copy { to: to as Address, from, bytes });
         Ok(())
     }
 
     unsafe fn copy(&self, to: Address, from: Address, bytes: usize, stream: Stream) -> Result<()> {
-        self.queue(stream, Work::Copy { to, from, bytes });
+        self.push(stream, Work::Copy { to, from, bytes });
         Ok(())
     }
 
     unsafe fn fill(&self, to: Address, byte: u8, bytes: usize, stream: Stream) -> Result<()> {
-        self.queue(stream, Work::Fill { to, byte, bytes });
+        self.push(stream, Work::Fill { to, byte, bytes });
         Ok(())
     }
 
     unsafe fn launch(&self, launch: &Launch, stream: Stream) -> Result<()> {
         self.check(launch)?;
-        self.queue(stream, Work::Launch(launch.clone()));
+        self.push(stream, Work::Launch(launch.clone()));
         Ok(())
     }
 
     fn synchronize(&self, stream: Stream) -> Result<()> {
-        let mut queues = self.queues();
-        queues.drain()?;
-        if queues.streams[stream.0 as usize].is_empty() {
-            return Ok(());
+        let mut state = self.state();
+        let stream = stream.0 as usize;
+        if state.streams.is_captured(stream) {
+            return Err(misused("a stream that is being captured cannot be waited for"));
         }
-        Err(Error::new(ErrorKind::Device, "emulator", "a stream waits for an event that never comes"))
+        state.advance(|state| state.streams.is_idle(stream))
     }
 
     fn begin_capture(&self, stream: Stream) -> Result<()> {
-        self.queues().capture = Some((stream, Vec::new()));
-        Ok(())
+        self.state().streams.begin_capture(stream.0 as usize).map_err(misused)
     }
 
-    fn end_capture(&self, _stream: Stream) -> Result<Graph> {
-        let mut queues = self.queues();
-        let captured = queues.capture.take().map(|(_, work)| work).unwrap_or_default();
-        queues.graphs.push(captured);
-        Ok(Graph(queues.graphs.len() as u64 - 1))
+    fn end_capture(&self, stream: Stream) -> Result<Graph> {
+        let mut state = self.state();
+        let graph = state.streams.end_capture(stream.0 as usize).map_err(misused)?;
+        state.graphs.push(graph);
+        Ok(Graph(state.graphs.len() as u64 - 1))
     }
 
     unsafe fn replay(&self, graph: Graph, stream: Stream) -> Result<()> {
-        let mut queues = self.queues();
-        let work = queues.graphs[graph.0 as usize].clone();
-        queues.streams[stream.0 as usize].extend(work);
+        self.push(stream, Work::Replay(graph.0 as usize));
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

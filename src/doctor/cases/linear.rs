@@ -87,7 +87,7 @@ impl Extents {
     /// is room.
     pub(super) fn ranges(&self) -> Vec<Range<usize>> {
         let count = self.ranks.len();
-        let margin = usize::from(self.outputs > 2 * count && self.outputs % 64 != 0);
+        let margin = usize::from(self.outputs > 2 * count && !self.outputs.is_multiple_of(64));
         let inner = self.outputs - 2 * margin;
         let cut = |i: usize| margin + i * inner / count;
         (0..count).map(|i| cut(i)..cut(i + 1)).collect()
@@ -108,7 +108,7 @@ impl Extents {
 
 /// W as a window of a larger weight, and a bias.
 fn base(recorder: &mut Recorder, at: Extents) -> Base {
-    let first = if at.inputs % 2 == 0 { 8 } else { 3 };
+    let first = if at.inputs.is_multiple_of(2) { 8 } else { 3 };
     let rows = first..first + at.outputs;
     let deviation = 1.0 / (at.inputs as f32).sqrt();
     let weight = recorder.normal("w", [rows.end + 1, at.inputs], deviation);
@@ -299,7 +299,7 @@ fn endings() -> Vec<Case> {
             let ending = Ending::GatedResidual(keeps_y);
             let what = name("gated residual");
             cases.push(small(at, &what, move |r, at| forward(r, at, Kind::LowRankScaled, ending)));
-            if at.outputs % 192 == 0 {
+            if at.outputs.is_multiple_of(192) {
                 let ending = Ending::QkNorm(keeps_y);
                 cases.push(small(at, &name("qk norm"), move |r, at| forward(r, at, Kind::LowRank, ending)));
             }

@@ -127,8 +127,8 @@ impl Epilogue {
             }
             Self::GatedResidual { gate, x, keeps_y } => {
                 let shape = operands.shape(y);
-                let scratch = || &mut operands.scratch()[..shape.elements()];
-                let y = if *keeps_y { operands.write(y) } else { scratch() };
+                let elements = shape.elements();
+                let y = if *keeps_y { operands.write(y) } else { &mut operands.scratch()[..elements] };
                 product(y);
                 let (tokens, columns) = (shape.dims()[1], shape.columns());
                 parallel::over_rows(operands.write(x.to), columns, |first, rows| {
