@@ -31,3 +31,4 @@
 #include "timestep_features.h"
 #include "traversal.h"
 #include "velocity_loss.h"
+#include "gemm_exact.h"
