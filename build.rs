@@ -19,6 +19,9 @@ mod emulator;
 mod nvcc;
 #[path = "build/sources.rs"]
 mod sources;
+#[cfg(feature = "emulator")]
+#[path = "build/variant.rs"]
+mod variant;
 
 use compile::Failure;
 use std::path::{Path, PathBuf};

@@ -2,34 +2,9 @@
 
 use crate::compile::{self, Failure, Job};
 use crate::sources::{self, Source};
+use crate::variant::{CHECKED, PLAIN, Variant};
 use crate::warn;
 use std::path::{Path, PathBuf};
-
-/// A way to compile all kernels; each has symbols of its own, so that one program holds all of them.
-struct Variant {
-    /// Folder of its objects.
-    name: &'static str,
-    /// Arguments beside the usual ones.
-    arguments: &'static [&'static str],
-    /// What stands before a kernel's symbol.
-    prefix: &'static str,
-}
-
-const PLAIN: Variant = Variant { name: "plain", arguments: &[], prefix: "sargent_emulated_" };
-
-/// Every access calls the emulator, which looks for races, and so does what C++ leaves undefined. The arguments are
-/// GCC's; the runtime libraries that they usually go with are not linked (`kernels/emulator/hooks.cpp`).
-const CHECKED: Variant = Variant {
-    name: "checked",
-    arguments: &[
-        "-DSARGENT_CHECKED",
-        "-fsanitize=thread",
-        "--param",
-        "tsan-instrument-func-entry-exit=0",
-        "-fsanitize=alignment,bool,bounds,enum,integer-divide-by-zero,return,shift,signed-integer-overflow,unreachable",
-    ],
-    prefix: "sargent_checked_",
-};
 
 /// The objects to link.
 pub struct Library {
@@ -84,6 +59,8 @@ impl Library {
     pub fn link(&self) {
         cc::Build::new().cpp(true).objects(&self.objects).compile("sargent_emulator");
         println!("cargo::rustc-cfg=emulator");
+        // examples/mutate loads kernels that call the emulator within the program.
+        println!("cargo::rustc-link-arg-examples=-rdynamic");
     }
 }
 

@@ -16,6 +16,9 @@ typedef struct sargent_emulator_entry {
 
 extern const sargent_emulator_entry sargent_emulator_table[];
 
+// From now on kernels of `table`, which must stay, are launched instead of those of the same symbols.
+void sargent_emulator_override(const sargent_emulator_entry* table);
+
 // Device memory between pages that must not be touched, every byte 0xFF: NaN in bf16 and f32. Null if there is none.
 void* sargent_emulator_allocate(size_t bytes);
 void sargent_emulator_release(void* memory, size_t bytes);

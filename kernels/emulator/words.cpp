@@ -2,6 +2,7 @@
 #include "engine.h"
 #include <stdio.h>
 #include <algorithm>
+#include <atomic>
 
 namespace emulator {
 
@@ -97,6 +98,21 @@ void expect_shared_aligned(const void* address, size_t alignment, Where where) {
 
 }  // namespace emulator
 
+namespace {
+
+const sargent_emulator_entry nothing_overridden[] = {{nullptr, nullptr, nullptr}};
+std::atomic<const sargent_emulator_entry*> overriding{nothing_overridden};
+
+// Null if the table lacks it.
+const sargent_emulator_entry* find(const sargent_emulator_entry* table, const char* symbol) {
+  while (table->symbol && strcmp(table->symbol, symbol) != 0) ++table;
+  return table->symbol ? table : nullptr;
+}
+
+}  // namespace
+
+void sargent_emulator_override(const sargent_emulator_entry* table) { overriding = table; }
+
 uint64_t sargent_emulator_bank_conflicts() {
   return emulator::this_machine ? emulator::this_machine->bank_conflicts : 0;
 }
@@ -106,10 +122,10 @@ int sargent_emulator_launch(const char* symbol, const sargent_emulator_launch_sh
   emulator::catch_faults();
   static thread_local emulator::Machine machine;
   emulator::this_machine = &machine;
-  const sargent_emulator_entry* entry = sargent_emulator_table;
-  while (entry->symbol && strcmp(entry->symbol, symbol) != 0) ++entry;
+  const sargent_emulator_entry* entry = find(overriding, symbol);
+  if (!entry) entry = find(sargent_emulator_table, symbol);
   std::string problem = "there is no kernel " + std::string(symbol);
-  if (entry->symbol) {
+  if (entry) {
     auto kernel = shape->checked ? entry->checked_kernel : entry->kernel;
     problem = std::string(symbol) + " was not built to be checked";
     if (kernel && machine.launch(entry->symbol, kernel, *shape, parameters, problem)) return 0;

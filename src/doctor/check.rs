@@ -8,6 +8,7 @@ use crate::doctor::case::{Case, Output, Recorder};
 use crate::error::Result;
 use crate::kernels::step_state;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// How one output compares.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,21 +39,58 @@ pub struct Verdict {
 /// # Errors
 /// The device cannot run it.
 pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
-    let expected = outputs(case, &Cpu::new().into())?;
-    let (found, again) = (outputs(case, device)?, outputs(case, device)?);
-    let repeats = found.iter().zip(&again).all(|((_, a), (_, b))| same_bits(a, b));
-    let comparisons: Vec<_> =
-        found.iter().zip(&expected).map(|((name, a), (_, b))| compare(name, a, b)).collect();
-    // A comparison with NaN is false.
-    let close = comparisons.iter().all(|comparison| comparison.relative <= case.tolerance);
+    let expected = Outputs::of(case, &Cpu::new().into())?;
+    let (found, again) = (Outputs::of(case, device)?, Outputs::of(case, device)?);
+    let repeats = found.same_bits(&again);
+    let comparisons = found.compare(&expected);
+    let close = comparisons.iter().all(|comparison| comparison.passes(case));
     Ok(Verdict { passed: close && repeats, comparisons, repeats })
 }
 
-/// Every output of a case on a device, by name.
-fn outputs(case: &Case, device: &Device) -> Result<Vec<(String, Vec<f32>)>> {
-    let mut ready = Ready::new(case, device)?;
-    ready.engine.run(&ready.planned)?;
-    (0..ready.outputs.len()).map(|index| ready.read(index)).collect()
+/// The values of every output of a case, by name.
+#[derive(Debug, Clone)]
+pub struct Outputs(Vec<(String, Vec<f32>)>);
+
+impl Outputs {
+    /// Runs `case` on `device`.
+    ///
+    /// # Errors
+    /// The device cannot run it.
+    pub fn of(case: &Case, device: &Device) -> Result<Self> {
+        let mut ready = Ready::new(case, device)?;
+        ready.engine.run(&ready.planned)?;
+        (0..ready.outputs.len()).map(|index| ready.read(index)).collect::<Result<_>>().map(Self)
+    }
+
+    /// Whether two runs gave the same bits.
+    pub fn same_bits(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|((_, a), (_, b))| same_bits(a, b))
+    }
+
+    /// Every output beside what is expected of it.
+    pub fn compare(&self, expected: &Self) -> Vec<Comparison> {
+        self.0.iter().zip(&expected.0).map(|((name, a), (_, b))| compare(name, a, b)).collect()
+    }
+}
+
+impl Comparison {
+    /// Whether the error is within the case's tolerance.
+    pub fn passes(&self, case: &Case) -> bool {
+        // A comparison with NaN is false.
+        self.relative <= case.tolerance
+    }
+}
+
+/// The symbols of the kernels that a case launches on `device`; none on the processor.
+///
+/// # Errors
+/// The device lacks one.
+pub fn kernels(case: &Case, device: &Device) -> Result<BTreeSet<&'static str>> {
+    let limits = device.limits()?;
+    let Some(card) = limits.cuda else { return Ok(BTreeSet::new()) };
+    let mut recorder = Recorder::default();
+    (case.record)(&mut recorder)?;
+    Planned::new(recorder.program, &limits)?.kernels(card)
 }
 
 /// A case in a device's memory, its inputs written.

@@ -11,5 +11,5 @@ pub mod rate;
 pub mod whole_step;
 
 pub use case::{Case, Recorder, Scale};
-pub use check::{Comparison, Verdict, check};
+pub use check::{Comparison, Outputs, Verdict, check, kernels};
 pub use rate::{Ceilings, Rate};

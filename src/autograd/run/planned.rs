@@ -5,9 +5,10 @@ use crate::autograd::plan::{Plan, plan};
 use crate::autograd::program::{Program, Work};
 use crate::autograd::run::launches::launches;
 use crate::device::Limits;
-use crate::device::cuda::Address;
+use crate::device::cuda::{Address, Architecture};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::TensorId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A program with its plan.
@@ -31,11 +32,20 @@ impl Planned {
         let plan = plan(&program, limits);
         let planned = Self::with_plan(program, plan);
         if let Some(architecture) = limits.cuda {
-            // Any place will do to see whether every node can be launched.
-            const SOMEWHERE: Address = 1 << 32;
-            launches(&planned, SOMEWHERE, architecture, |_| Ok(SOMEWHERE))?;
+            planned.kernels(architecture)?;
         }
         Ok(planned)
+    }
+
+    /// The symbols of the kernels that it launches on a card.
+    ///
+    /// # Errors
+    /// Such a card lacks a kernel, or a form of it; the error names it.
+    pub fn kernels(&self, architecture: Architecture) -> Result<BTreeSet<&'static str>> {
+        // Any place will do to see which they are.
+        const SOMEWHERE: Address = 1 << 32;
+        let nodes = launches(self, SOMEWHERE, architecture, |_| Ok(SOMEWHERE))?;
+        Ok(nodes.iter().flat_map(|node| &node.kernels).map(|launch| launch.kernel).collect())
     }
 
     /// `program` under a plan that was made for it.
