@@ -32,3 +32,4 @@
 #include "traversal.h"
 #include "velocity_loss.h"
 #include "gemm_exact.h"
+#include "attention_exact.h"
