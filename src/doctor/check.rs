@@ -71,11 +71,12 @@ impl Ready {
     pub fn new(case: &Case, device: &Device) -> Result<Self> {
         let mut recorder = Recorder::default();
         (case.record)(&mut recorder)?;
-        let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
+        let Recorder { program, layout, inputs, weights, ids, flats, state, outputs } = recorder;
         let layout = layout.unwrap_or_else(|| Persistent::new(1));
         let mut engine = Engine::new(device.clone(), 0, layout)?;
         let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
+        engine.load_weights(&planned.program, &weights)?;
         inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
         ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;
         flats.iter().try_for_each(|(flat, values)| engine.set_flat(*flat, 0, values))?;
