@@ -94,6 +94,16 @@ impl Case {
         Self { scale: Scale::Real, ..Self::small(kernel, name, record) }
     }
 
+    /// The same with activations kept in f32 and the tolerance of products of two parts of bf16.
+    pub fn exactly(self) -> Self {
+        let record = self.record;
+        let exact = move |recorder: &mut Recorder| {
+            recorder.program.keep_exact();
+            record(recorder)
+        };
+        Self { name: format!("exact, {}", self.name), tolerance: 2e-5, record: Box::new(exact), ..self }
+    }
+
     /// The same with another tolerance.
     pub fn within(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
