@@ -5,14 +5,19 @@
 
 use sargent::autograd::persistent::Flat;
 use sargent::autograd::{Engine, Persistent, Program};
+#[cfg(emulator)]
+use sargent::device::cuda::Architecture;
 use sargent::device::{self, Choice, Device};
-use sargent::doctor::{Scale, cases, check};
+use sargent::doctor::{Case, Scale, cases, check};
 use sargent::kernels::gradient_norm::GradientNorm;
 use sargent::kernels::{Update, step_state};
 
-mod kernels {
-    mod products;
-}
+#[path = "kernels/products.rs"]
+mod products;
+
+/// What the emulated cards of these tests are.
+#[cfg(emulator)]
+const ARCHITECTURE: Architecture = Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 };
 
 /// The device in `SARGENT_DEVICE`, else the emulator.
 fn device() -> Device {
@@ -20,28 +25,50 @@ fn device() -> Device {
     device::choose(wanted.parse::<Choice>().unwrap()).unwrap().0
 }
 
-/// Checks the small cases of the kernels called `kernel`.
-fn check_all(kernel: &str) {
-    let device = device();
+/// The small cases of the kernels called `kernel`.
+fn small_cases(kernel: &str) -> Vec<Case> {
+    let mut cases = cases::all();
+    cases.retain(|case| case.kernel == kernel && case.scale == Scale::Small);
+    assert!(!cases.is_empty(), "there is no case of {kernel}");
+    cases
+}
+
+/// Checks cases, each on the device that is made for it.
+fn check_all(cases: &[Case], device: impl Fn(usize) -> Device) {
     let mut failures = Vec::new();
-    let cases = cases::all().into_iter().filter(|case| case.kernel == kernel && case.scale == Scale::Small);
-    let mut count = 0;
-    for case in cases {
-        count += 1;
-        match check(&case, &device) {
+    for (index, case) in cases.iter().enumerate() {
+        match check(case, &device(index)) {
             Ok(verdict) if verdict.passed => {}
             Ok(verdict) => failures.push(format!("{case:?}: {verdict:?}")),
             Err(error) => failures.push(format!("{case:?}: {error}")),
         }
     }
-    assert!(count > 0, "there is no case of {kernel}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// A test for each family of kernels.
+/// Two tests for each family of kernels: what they compute, and whether their threads keep out of each other's way.
 macro_rules! kernels {
     ($($test:ident $kernel:literal,)*) => {
-        $(#[test] fn $test() { check_all($kernel); })*
+        $(mod $test {
+            #[test]
+            fn computes_what_it_is_defined_to() {
+                let device = super::device();
+                super::check_all(&super::small_cases($kernel), |_| device.clone());
+            }
+
+            /// Races and what C++ leaves undefined, under five orders of warps.
+            #[cfg(emulator)]
+            #[test]
+            fn is_free_of_races() {
+                use sargent::device::cuda::emulated::Emulated;
+                let mut cases = super::small_cases($kernel);
+                let mut index = 0;
+                cases.retain(|_| { index += 1; index % 4 == 1 });
+                super::check_all(&cases, |index| {
+                    super::Device::Cuda(Emulated::checked(super::ARCHITECTURE, index as u64 % 5))
+                });
+            }
+        })*
     };
 }
 
