@@ -92,7 +92,8 @@ impl<'a> Module<'a> {
         let mut command = Command::new(&nvcc.path);
         // Not read by nvcc: part of the job's digest, so that another nvcc compiles again.
         command.env("SARGENT_NVCC_VERSION", &nvcc.version);
-        command.args(["-fatbin", "-O3", "-std=c++17", "-lineinfo", "-Xptxas", "-v", "-I", sources::FOLDER]);
+        command.args(["-fatbin", "-O3", "-std=c++17", "-lineinfo", "--compress-mode=size"]);
+        command.args(["-Xptxas", "-v", "-I", sources::FOLDER]);
         for target in &self.targets {
             let code = match *target {
                 PTX => "arch=compute_80,code=compute_80".to_owned(),

@@ -3,9 +3,10 @@
 #include "activation_functions.cuh"
 #include "elementwise.cuh"
 
-template <typename F>
+template <typename F, typename T = bf16>
 DEVICE void activate(const ActivateParams& p) {
-  elementwise::write(p.y, p.elements, p.aligned, [](float x) { return F::value(x); }, p.x);
+  const auto value = [](float x) { return F::value(x); };
+  elementwise::write(static_cast<T*>(p.y), p.elements, p.aligned, value, static_cast<const T*>(p.x));
 }
 
 template <typename F>
@@ -23,6 +24,11 @@ KERNEL(gelu_tanh, ActivateParams, elementwise::THREADS) { activate<activation::G
 KERNEL(gelu_erf, ActivateParams, elementwise::THREADS) { activate<activation::GeluErf>(p); }
 KERNEL(quick_gelu, ActivateParams, elementwise::THREADS) { activate<activation::QuickGelu>(p); }
 KERNEL(silu, ActivateParams, elementwise::THREADS) { activate<activation::Silu>(p); }
+
+KERNEL(gelu_tanh_f32, ActivateParams, elementwise::THREADS) { activate<activation::GeluTanh, float>(p); }
+KERNEL(gelu_erf_f32, ActivateParams, elementwise::THREADS) { activate<activation::GeluErf, float>(p); }
+KERNEL(quick_gelu_f32, ActivateParams, elementwise::THREADS) { activate<activation::QuickGelu, float>(p); }
+KERNEL(silu_f32, ActivateParams, elementwise::THREADS) { activate<activation::Silu, float>(p); }
 
 KERNEL(gelu_tanh_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::GeluTanh>(p); }
 KERNEL(gelu_erf_gradient, ActivateGradientParams, elementwise::THREADS) { activate_gradient<activation::GeluErf>(p); }

@@ -4,8 +4,8 @@
 
 // y = f(x).
 typedef struct ActivateParams {
-  DEVICE_POINTER(const bf16) x;
-  DEVICE_POINTER(bf16) y;
+  DEVICE_POINTER(const void) x;   // bf16 or f32
+  DEVICE_POINTER(void) y;         // as x
   uint64_t elements;
   uint32_t aligned;   // every operand starts at a multiple of sixteen bytes
   uint32_t reserved;

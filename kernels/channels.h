@@ -1,4 +1,5 @@
-// Parameters of the kernels between planes [b, channels, h, w] in f32 and pixels [b, h, w, channels] in bf16.
+// Parameters of the kernels between planes [b, channels, h, w] in f32 and pixels [b, h, w, channels] in
+// bf16 or f32.
 #pragma once
 #include "device/parameters.h"
 
@@ -9,14 +10,14 @@ enum ChannelsShape {
 
 typedef struct ChannelsLastParams {
   DEVICE_POINTER(const float) planes;
-  DEVICE_POINTER(bf16) pixels;
+  DEVICE_POINTER(void) pixels;         // bf16 or f32
   uint64_t area;       // pixels of a picture
   uint32_t channels;
   uint32_t aligned;    // every eight channels of a pixel start at a multiple of sixteen bytes
 } ChannelsLastParams;
 
 typedef struct ChannelsFirstParams {
-  DEVICE_POINTER(const bf16) pixels;
+  DEVICE_POINTER(const void) pixels;   // bf16 or f32
   DEVICE_POINTER(float) planes;
   uint64_t area;
   uint32_t channels;   // of a pixel

@@ -13,10 +13,10 @@ enum Conv2dVectors {
 // Y (+)= W * enlarge(norm(X)) + b. A block of the grid's x is a tile of one picture's output pixels and of output
 // channels, these first; the grid's y is the picture.
 typedef struct Conv2dParams {
-  DEVICE_POINTER(const bf16) x;        // [b, height, width, channels]
+  DEVICE_POINTER(const void) x;        // [b, height, width, channels], bf16 or f32
   DEVICE_POINTER(const bf16) weight;   // [outputs, kernel_rows, kernel_columns, channels]
   DEVICE_POINTER(const bf16) bias;     // [outputs]
-  DEVICE_POINTER(bf16) y;              // [b, output pixels, outputs]
+  DEVICE_POINTER(void) y;              // [b, output pixels, outputs], as x
   NormParams norm;                     // of the kernels with a norm
   uint32_t height;
   uint32_t width;

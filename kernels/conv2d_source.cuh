@@ -4,7 +4,7 @@
 //
 // A slice is a part of one tap's channels; what the last slice of a tap has beyond them is zero. Where a norm stands in
 // front of the convolution, pixels pass through registers: those of a slice are asked for while the slice before is
-// normalised, so that nobody waits for memory. Zeros around the picture are those of the normalised picture.
+// normalised, so that nobody waits for memory; so do pixels of f32, which are multiplied in two parts. Zeros around the picture are those of the normalised picture.
 #pragma once
 #include "conv2d.h"
 #include "device/device.cuh"
@@ -31,13 +31,14 @@ struct Tap {
 };
 
 // The first `count` of eight elements (none if it is negative), and zeros.
-DEVICE Vector<bf16, CHUNK> load_chunk(const bf16* from, int count, bool vector) {
-  Vector<bf16, CHUNK> values;
+template <typename T>
+DEVICE Vector<T, CHUNK> load_chunk(const T* from, int count, bool vector) {
+  Vector<T, CHUNK> values;
   if (vector && count > 0) {
     values.load(from);
   } else {
 #pragma unroll
-    for (int i = 0; i < CHUNK; ++i) values[i] = i < count ? from[i] : bf16(0.0f);
+    for (int i = 0; i < CHUNK; ++i) values[i] = i < count ? from[i] : T(0.0f);
   }
   return values;
 }
@@ -77,27 +78,28 @@ struct NormTable {
   }
 
   // Normalises eight channels from `channel` on.
-  DEVICE void apply(Vector<bf16, CHUNK>& x, uint32_t channel) const {
+  template <typename T>
+  DEVICE void apply(Vector<T, CHUNK>& x, uint32_t channel) const {
     Vector<float, CHUNK> scales, shifts;
     scales.load(scale + channel);
     shifts.load(shift + channel);
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) {
       const float y = float(x[i]) * scales[i] + shifts[i];
-      x[i] = bf16(silu ? y * fast::sigmoid(y) : y);
+      x[i] = T(silu ? y * fast::sigmoid(y) : y);
     }
   }
 };
 
-// Windows of the block's output pixels: A.
-template <class Tile>
+// Windows of the block's output pixels, whose elements are of type T: A.
+template <class Tile, typename T = bf16>
 struct Windows {
   using Layout = gemm::KContiguous<Tile::BLOCK_M>;
   static constexpr int CHUNKS = BLOCK_K / CHUNK;
   static constexpr int STEP = Tile::THREADS / CHUNKS;  // output pixels between two of a thread's
   static constexpr int ROWS = Tile::BLOCK_M / STEP;
 
-  const bf16* picture;
+  const T* picture;
   int32_t y[ROWS], x[ROWS];  // of each window's first pixel in the enlarged picture
 
   static DEVICE int row() { return block::thread() / CHUNKS; }
@@ -105,7 +107,7 @@ struct Windows {
 
   DEVICE void open(const Conv2dParams& p, uint32_t first) {
     constexpr int32_t NOWHERE = -(1 << 30);
-    picture = p.x + uint64_t(grid::block_y()) * p.height * p.width * p.channels;
+    picture = static_cast<const T*>(p.x) + uint64_t(grid::block_y()) * p.height * p.width * p.channels;
 #pragma unroll
     for (int i = 0; i < ROWS; ++i) {
       const uint32_t pixel = first + row() + i * STEP;
@@ -115,7 +117,7 @@ struct Windows {
   }
 
   // Whether a window's pixel at `tap` is in the picture; then `from` is the thread's chunk of it.
-  DEVICE bool find(const bf16*& from, const Conv2dParams& p, const Tap& tap, int i) const {
+  DEVICE bool find(const T*& from, const Conv2dParams& p, const Tap& tap, int i) const {
     const uint32_t row = uint32_t(y[i] + int32_t(tap.row)) >> p.enlargement;
     const uint32_t column = uint32_t(x[i] + int32_t(tap.column)) >> p.enlargement;
     from = picture + ((uint64_t(row) * p.width + column) * p.channels + tap.channel + chunk() * CHUNK);
@@ -222,6 +224,71 @@ struct Normed : Plain<Tile> {
     }
     this->kernels.copy(stage + Tile::A_ELEMENTS, this->p, this->tap);
     this->tap.next(this->p);
+    fetch();
+  }
+};
+
+// Both operands, pixels of f32, normalised where there is a norm. The window runs by twice: pixels rounded to bf16 at
+// first, then what rounding left of them, so that their products with bf16 kernels lose next to nothing.
+template <class Tile>
+struct Exact {
+  using LayoutA = typename Windows<Tile, float>::Layout;
+  using LayoutB = typename Kernels<Tile>::Layout;
+  static constexpr int ROWS = Windows<Tile, float>::ROWS;
+
+  const Conv2dParams& p;
+  const NormTable table;
+  Windows<Tile, float> windows;
+  Kernels<Tile> kernels;
+  Tap tap = {0, 0, 0};
+  bool rest = false;                // whether it is the second time
+  Vector<float, CHUNK> held[ROWS];  // the next slice's chunks as they lie in memory
+  uint32_t inside = 0;              // a bit for each that is in the picture
+
+  DEVICE Exact(const Conv2dParams& p, const NormTable& table, uint32_t row, uint32_t column) : p(p), table(table) {
+    windows.open(p, row);
+    kernels.open(column);
+    fetch();
+  }
+
+  // Asks for the next slice's chunks.
+  DEVICE void fetch() {
+    const int count = int(p.channels - tap.channel) - Windows<Tile>::chunk() * CHUNK;
+    inside = 0;
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i) {
+      const float* from;
+      const bool found = windows.find(from, p, tap, i);
+      if (found) inside |= 1u << i;
+      held[i] = load_chunk(from, found ? count : 0, p.vectors & CONV2D_VECTOR_X);
+    }
+  }
+
+  // What of a chunk is multiplied this time.
+  DEVICE Vector<bf16, CHUNK> part(const Vector<float, CHUNK>& x) const {
+    Vector<bf16, CHUNK> values;
+#pragma unroll
+    for (int i = 0; i < CHUNK; ++i) {
+      const bf16 rounded(x[i]);
+      values[i] = rest ? bf16(x[i] - float(rounded)) : rounded;
+    }
+    return values;
+  }
+
+  DEVICE void load(bf16* stage) {
+    const int row = Windows<Tile>::row(), chunk = Windows<Tile>::chunk();
+    bf16* place = stage + LayoutA::place(row, chunk);
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i) {
+      if (p.norm.statistics && (inside >> i & 1)) table.apply(held[i], tap.channel + chunk * CHUNK);
+      part(held[i]).store(place + i * Windows<Tile>::STEP * BLOCK_K);
+    }
+    kernels.copy(stage + Tile::A_ELEMENTS, p, tap);
+    tap.next(p);
+    if (tap.row == p.kernel_rows) {
+      tap = {0, 0, 0};
+      rest = true;
+    }
     fetch();
   }
 };

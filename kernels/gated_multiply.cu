@@ -2,6 +2,11 @@
 #include "elementwise.cuh"
 #include "gated_multiply.h"
 
-KERNEL(gated_multiply, GatedMultiplyParams, elementwise::THREADS) {
-  elementwise::write(p.a, p.elements, p.aligned, [](float a, float b) { return a * b; }, p.a, p.b);
+template <typename T>
+DEVICE void multiply(const GatedMultiplyParams& p) {
+  T* a = static_cast<T*>(p.a);
+  elementwise::write(a, p.elements, p.aligned, [](float a, float b) { return a * b; }, a, static_cast<const T*>(p.b));
 }
+
+KERNEL(gated_multiply, GatedMultiplyParams, elementwise::THREADS) { multiply<bf16>(p); }
+KERNEL(gated_multiply_f32, GatedMultiplyParams, elementwise::THREADS) { multiply<float>(p); }

@@ -4,9 +4,9 @@
 
 // y[b] = x[b, chosen[b]].
 typedef struct GatherRowsParams {
-  DEVICE_POINTER(const bf16) x;            // [samples, tokens, columns]
+  DEVICE_POINTER(const void) x;            // [samples, tokens, columns], bf16 or f32
   DEVICE_POINTER(const int32_t) chosen;    // [samples]
-  DEVICE_POINTER(bf16) y;                  // [samples, columns]
+  DEVICE_POINTER(void) y;                  // [samples, columns], as x
   uint32_t samples;
   uint32_t columns;
   uint32_t tokens;

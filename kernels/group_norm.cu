@@ -1,7 +1,7 @@
 // GroupNorm of channels-last pictures. Statistics are over all pixels of a group of channels, in two stages.
 //
-// First a block has a band of pixels and a strip of channels. A thread has eight channels (one, where they are not
-// aligned) of every so-manieth pixel; it adds a few values about the first of them in f32, so that nothing cancels
+// First a block has a band of pixels and a strip of channels. A thread has eight channels (four of f32; one, where
+// they are not aligned) of every so-manieth pixel; it adds a few values about the first of them in f32, so that nothing cancels
 // however far from zero they lie, and gathers such sums in f64. Then a block has a group: it adds the bands of its
 // channels. No order depends on anything but the shape.
 #include "device/device.cuh"
@@ -26,11 +26,11 @@ DEVICE void add(Sums& to, double origin, double count, double differences, doubl
 }
 
 // Adds WIDTH channels of the pixels from `first` on, every `stride`th before `end`.
-template <int WIDTH>
-DEVICE void add_pixels(Sums (&sums)[WIDTH], const bf16* x, uint32_t channels, uint64_t first, uint64_t end,
+template <int WIDTH, typename T>
+DEVICE void add_pixels(Sums (&sums)[WIDTH], const T* x, uint32_t channels, uint64_t first, uint64_t end,
                        uint64_t stride) {
   for (uint64_t pixel = first; pixel < end;) {
-    Vector<bf16, WIDTH> values;
+    Vector<T, WIDTH> values;
     values.load(x + pixel * channels);
     float origin[WIDTH], differences[WIDTH] = {}, squares[WIDTH] = {};
 #pragma unroll
@@ -53,7 +53,7 @@ DEVICE void add_pixels(Sums (&sums)[WIDTH], const bf16* x, uint32_t channels, ui
 }
 
 // The first stage of a block; `scratch` is shared memory for a thread's sums each.
-template <int WIDTH>
+template <typename T, int WIDTH>
 DEVICE void sum_band(const GroupStatisticsParams& p, Sums* scratch) {
   const uint32_t columns = (p.channels + WIDTH - 1) / WIDTH;
   const uint32_t strip = min(columns - grid::block_x() * THREADS, uint32_t(THREADS));
@@ -64,8 +64,8 @@ DEVICE void sum_band(const GroupStatisticsParams& p, Sums* scratch) {
   const uint64_t first = grid::block_y() * p.band, end = min(first + p.band, p.area);
   Sums sums[WIDTH] = {};
   if (row < rows) {
-    const bf16* x = p.x + picture * p.area * p.channels + channel;
-    add_pixels<WIDTH>(sums, x, p.channels, first + row, end, rows);
+    const T* x = static_cast<const T*>(p.x) + picture * p.area * p.channels + channel;
+    add_pixels(sums, x, p.channels, first + row, end, rows);
   }
   double* out = p.sums + ((picture * p.bands + grid::block_y()) * p.channels + channel) * 2;
 #pragma unroll
@@ -85,28 +85,40 @@ DEVICE void sum_band(const GroupStatisticsParams& p, Sums* scratch) {
 }
 
 // Eight elements of a picture, or one.
-template <int WIDTH>
+template <typename T, int WIDTH>
 DEVICE void normalise(const GroupNormParams& p) {
   const uint64_t first = (uint64_t(grid::block_x()) * THREADS + block::thread()) * WIDTH;
   if (first >= p.elements) return;
   const uint64_t picture = grid::block_y();
   const Norm<WIDTH> norm(p.norm, picture, uint32_t(first % p.channels), p.channels);
-  Vector<bf16, WIDTH> values;
-  values.load(p.x + picture * p.elements + first);
+  Vector<T, WIDTH> values;
+  values.load(static_cast<const T*>(p.x) + picture * p.elements + first);
 #pragma unroll
-  for (int i = 0; i < WIDTH; ++i) values[i] = bf16(norm(i, float(values[i])));
-  values.store(p.y + picture * p.elements + first);
+  for (int i = 0; i < WIDTH; ++i) values[i] = T(norm(i, float(values[i])));
+  values.store(static_cast<T*>(p.y) + picture * p.elements + first);
+}
+
+// The first stage, sixteen bytes a thread where channels are aligned.
+template <typename T>
+DEVICE void sum_any_band(const GroupStatisticsParams& p, Sums* scratch) {
+  constexpr int WIDTH = GROUP_NORM_WIDTH * sizeof(bf16) / sizeof(T);
+  if (p.aligned) {
+    sum_band<T, WIDTH>(p, scratch);
+  } else {
+    sum_band<T, 1>(p, scratch);
+  }
 }
 
 }  // namespace group_norm
 
 KERNEL(group_sums, GroupStatisticsParams, GROUP_NORM_THREADS) {
   SHARED(group_norm::Sums, scratch, GROUP_NORM_THREADS);
-  if (p.aligned) {
-    group_norm::sum_band<GROUP_NORM_WIDTH>(p, scratch);
-  } else {
-    group_norm::sum_band<1>(p, scratch);
-  }
+  group_norm::sum_any_band<bf16>(p, scratch);
+}
+
+KERNEL(group_sums_f32, GroupStatisticsParams, GROUP_NORM_THREADS) {
+  SHARED(group_norm::Sums, scratch, GROUP_NORM_THREADS);
+  group_norm::sum_any_band<float>(p, scratch);
 }
 
 KERNEL(group_statistics, GroupStatisticsParams, GROUP_NORM_THREADS) {
@@ -130,5 +142,7 @@ KERNEL(group_statistics, GroupStatisticsParams, GROUP_NORM_THREADS) {
   out[1] = float(1.0 / math::sqrt((spread < 0.0 ? 0.0 : spread) + double(p.epsilon)));
 }
 
-KERNEL(group_norm_octets, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<GROUP_NORM_WIDTH>(p); }
-KERNEL(group_norm_any, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<1>(p); }
+KERNEL(group_norm_octets, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<bf16, GROUP_NORM_WIDTH>(p); }
+KERNEL(group_norm_any, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<bf16, 1>(p); }
+KERNEL(group_norm_octets_f32, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<float, GROUP_NORM_WIDTH>(p); }
+KERNEL(group_norm_any_f32, GroupNormParams, GROUP_NORM_THREADS) { group_norm::normalise<float, 1>(p); }

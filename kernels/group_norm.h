@@ -4,12 +4,12 @@
 
 enum GroupNormShape {
   GROUP_NORM_THREADS = 256,
-  GROUP_NORM_WIDTH = 8,      // channels of a thread where they are aligned
+  GROUP_NORM_WIDTH = 8,      // channels of a thread where they are aligned; half of them for sums of f32
 };
 
 // Sums and sums of squares of every channel, band by band; then the groups' statistics.
 typedef struct GroupStatisticsParams {
-  DEVICE_POINTER(const bf16) x;
+  DEVICE_POINTER(const void) x;        // bf16 or f32
   DEVICE_POINTER(double) sums;         // [b, bands, c, 2]
   DEVICE_POINTER(float) statistics;    // [b, groups, 2]: mean, 1 / sqrt(variance + epsilon)
   uint64_t area;                       // pixels of a picture
@@ -32,8 +32,8 @@ typedef struct NormParams {
 } NormParams;
 
 typedef struct GroupNormParams {
-  DEVICE_POINTER(const bf16) x;
-  DEVICE_POINTER(bf16) y;
+  DEVICE_POINTER(const void) x;        // bf16 or f32
+  DEVICE_POINTER(void) y;              // as x
   NormParams norm;
   uint64_t elements;                   // of a picture
   uint32_t channels;

@@ -31,3 +31,5 @@
 #include "timestep_features.h"
 #include "traversal.h"
 #include "velocity_loss.h"
+#include "gemm_exact.h"
+#include "attention_exact.h"

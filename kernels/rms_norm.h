@@ -4,9 +4,9 @@
 
 // y = x gain / sqrt(mean(x^2) + epsilon).
 typedef struct RmsNormParams {
-  DEVICE_POINTER(const bf16) x;      // [rows, columns]
+  DEVICE_POINTER(const void) x;      // [rows, columns], bf16 or f32
   DEVICE_POINTER(const bf16) gain;   // [columns]
-  DEVICE_POINTER(bf16) y;
+  DEVICE_POINTER(void) y;            // as x
   uint32_t rows;
   uint32_t columns;
   uint32_t aligned;                  // every row of every operand starts at a multiple of sixteen bytes

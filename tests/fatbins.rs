@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the hot modules' names start with.
-const HOT: [&str; 2] = ["gemm", "attention"];
+const HOT: [&str; 3] = ["gemm", "attention", "conv2d"];
 
 /// Spills that are accepted: lines `KERNEL TARGET REASON`.
 const ACCEPTED: &str = "kernels/spills.txt";

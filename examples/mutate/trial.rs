@@ -122,7 +122,7 @@ impl Trial {
         Device::Cuda(if self.checked {
             Emulated::checked(architecture, seed)
         } else {
-            Emulated::new(architecture, seed)
+            Emulated::card(architecture, seed)
         })
     }
 }

@@ -1,8 +1,8 @@
 // Products of a warpgroup on tensor cores, asynchronous, with operands in shared memory (wgmma, sm_90a).
 //
 // c += a b for 64 x N times depth 16; N = 8, 16 ... 256. All four warps of a warpgroup take part. With warp w of the
-// four, g = lane / 4 and t = lane % 4, sum i of a thread is row 16 w + g + 8 (i / 2 % 2), column 8 (i / 4) + 2 t + i % 2;
-// A in registers is laid out as for mma.cuh, 16 rows a warp.
+// four, g = lane / 4 and t = lane % 4, sum i of a thread is row 16 w + g + 8 (i / 2 % 2), column
+// 8 (i / 4) + 2 t + i % 2; A in registers is laid out as for mma.cuh, 16 rows a warp.
 //
 // The order of words: fence, multiply..., commit, wait. Between fence and wait the sums belong to the tensor cores:
 // nothing may read or write them, and `pin` after wait keeps the compiler from moving them.

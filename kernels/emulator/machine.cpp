@@ -256,7 +256,8 @@ void Machine::rendezvous(Operation operation, void* argument, bool orders_memory
     fail("lanes of one warp have come to different words, %s at %s:%d and %s at %s:%d", word, where.file, where.line,
          other.word, other.where.file, other.where.line);
   }
-  if (warp.alive < warp.lanes) fail("%s at %s:%d, but lanes of the warp have left the kernel", word, where.file, where.line);
+  if (warp.alive < warp.lanes)
+    fail("%s at %s:%d, but lanes of the warp have left the kernel", word, where.file, where.line);
   warp.operation = operation;
   warp.arguments[fibre.index % LANES] = argument;
   warp.come |= lane_bit(fibre);

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-// Functions of kernels are compiled a second time to be checked, and a program holds both: the tag keeps the linker from
-// taking one for the other.
+// Functions of kernels are compiled a second time to be checked, and a program holds both: the tag keeps the linker
+// from taking one for the other.
 #ifdef SARGENT_CHECKED
 #define SARGENT_TAG __attribute__((abi_tag("checked")))
 #define SARGENT_EMULATED(symbol) sargent_checked_##symbol
@@ -97,8 +97,8 @@ void store_tile(const void* map, int dimensions, const int* at, const void* from
 void commit_stores();
 void wait_stores(int groups);
 
-// One lane's part of a product of a warpgroup (kernels/device/wgmma.cuh): sums for `columns` columns, A in registers or,
-// where those are null, described as B is.
+// One lane's part of a product of a warpgroup (kernels/device/wgmma.cuh): sums for `columns` columns, A in registers
+// or, where those are null, described as B is.
 struct TileProduct {
   float* sums;
   int columns;

@@ -89,8 +89,10 @@ std::string Mbarriers::lacks(const void* key) const {
   std::string text = " (phase " + std::to_string(barrier.phase) + ": " +
                      std::to_string(barrier.arrivals - barrier.missing) + " of " + std::to_string(barrier.arrivals) +
                      " arrivals have come";
-  if (barrier.due != barrier.bytes_on_way)
-    text += ", " + std::to_string(barrier.due) + " bytes are expected, copies bring " + std::to_string(barrier.bytes_on_way);
+  if (barrier.due != barrier.bytes_on_way) {
+    text += ", " + std::to_string(barrier.due) + " bytes are expected, copies bring " +
+            std::to_string(barrier.bytes_on_way);
+  }
   return text + ")";
 }
 

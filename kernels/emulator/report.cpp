@@ -73,7 +73,8 @@ std::string Machine::describe(uintptr_t address) const {
   if (!find_buffer(address, start, bytes)) {
     snprintf(text, sizeof text, "address %#zx", size_t(address));
   } else if (address < start) {
-    snprintf(text, sizeof text, "%zu bytes before the device buffer of %zu bytes at %#zx", start - address, bytes, start);
+    snprintf(text, sizeof text, "%zu bytes before the device buffer of %zu bytes at %#zx", start - address, bytes,
+             start);
   } else if (address - start < bytes) {
     snprintf(text, sizeof text, "byte %zu of the device buffer of %zu bytes at %#zx", address - start, bytes, start);
   } else {

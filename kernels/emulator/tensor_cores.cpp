@@ -32,7 +32,9 @@ class Tile {
     else
       offset = chunk * stride_ + line % 8 * 16 + line / 8 * leading_;
     const void* found = machine().shared_at(swizzled(start_ + offset, swizzle_));
-    if (!found) machine().fail("wgmma::multiply at %s:%d: an operand reaches out of shared memory", where_.file, where_.line);
+    if (!found) {
+      machine().fail("wgmma::multiply at %s:%d: an operand reaches out of shared memory", where_.file, where_.line);
+    }
     return static_cast<const uint16_t*>(found);
   }
 
@@ -52,7 +54,10 @@ class Tile {
   template <typename Put>
   void read(int first, int count, Put put) const {
     walk(first, count, [&](int i, int k, const uint16_t* chunk) {
-      for (int e = 0; e < 8; ++e) transposed_ ? put(i + e, k, float_of_bf16(chunk[e])) : put(i, k + e, float_of_bf16(chunk[e]));
+      for (int e = 0; e < 8; ++e) {
+        const float value = float_of_bf16(chunk[e]);
+        transposed_ ? put(i + e, k, value) : put(i, k + e, value);
+      }
     });
   }
 
@@ -158,7 +163,7 @@ void multiply_tiles(const TileProduct& product, Where where) {
   if (hidden.empty())
     hidden.assign(product.sums, product.sums + count);
   else if (hidden.size() != size_t(count) || !is_poison(product.sums, count))
-    machine.fail("wgmma::multiply at %s:%d: its sums were written while products were under way", where.file, where.line);
+    machine.fail("wgmma::multiply at %s:%d: its sums were written while under way", where.file, where.line);
   poison(product.sums, 4 * count);
   TileProducts::Recorded recorded{product, {}, mine.groups, where};
   if (product.a_registers) memcpy(recorded.a_registers, product.a_registers, sizeof recorded.a_registers);

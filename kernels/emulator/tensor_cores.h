@@ -1,4 +1,5 @@
-// Products of warpgroups as the emulator keeps them: done when they are waited for, on sums that nobody sees until then.
+// Products of warpgroups as the emulator keeps them: done when they are waited for, on sums that nobody sees until
+// then.
 #pragma once
 #include "machine.h"
 #include <map>

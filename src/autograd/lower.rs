@@ -55,12 +55,14 @@ fn keep_states(program: &mut Program) {
 fn choose_dtypes(program: &mut Program) {
     let mut exact = vec![false; program.tensors.len()];
     program.nodes.iter().flat_map(|node| node.work.exact()).for_each(|id| exact[id.index()] = true);
-    for (tensor, exact) in program.tensors.iter_mut().zip(exact) {
+    let mut arrives = vec![false; program.tensors.len()];
+    program.nodes.iter().filter_map(|node| node.work.arriving()).for_each(|id| arrives[id.index()] = true);
+    for ((tensor, exact), arrives) in program.tensors.iter_mut().zip(exact).zip(arrives) {
         if exact || tensor.dtype != DType::F32 {
             continue;
         }
         match &mut tensor.home {
-            Home::Arena | Home::Input if program.exact => {}
+            Home::Arena | Home::Input if program.exact && !arrives => {}
             Home::Arena | Home::Input | Home::Weight(_) => tensor.dtype = DType::Bf16,
             Home::Persistent(place) if place.part == Part::Flat(Flat::Parameters) => {
                 place.part = Part::Flat(Flat::Working);

@@ -91,6 +91,14 @@ impl Work {
         }
     }
 
+    /// The place of a streamed weight that arrives.
+    pub fn arriving(&self) -> Option<TensorId> {
+        match self {
+            Self::WeightArrival { to, .. } => Some(*to),
+            Self::Launch(_) => None,
+        }
+    }
+
     /// Tensors that are f32 on every device.
     pub fn exact(&self) -> Vec<TensorId> {
         match self {

@@ -1,12 +1,14 @@
 //! One case: a small recorded program with the values that go in.
 
 use crate::autograd::persistent::Flat;
+use crate::autograd::run::WeightSource;
 use crate::autograd::{Home, Persistent, Program};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state::{SampleState, StepHeader};
 use crate::random::{Purpose, Stream};
 use crate::tensor::{DType, Shape, TensorId};
 use half::bf16;
+use std::collections::HashMap;
 
 /// How large a case is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,8 @@ pub struct Case {
     pub record: Record,
 }
 
-/// A case in the making: its program and the values of its inputs, drawn by counter and rounded to bf16.
+/// A case in the making: its program and the values of its inputs, drawn by counter and, unless they are
+/// exact, rounded to bf16.
 #[derive(Debug, Default)]
 pub struct Recorder {
     /// The program.
@@ -42,10 +45,25 @@ pub struct Recorder {
     /// The persistent region, for kernels that work on flat buffers.
     pub layout: Option<Persistent>,
     pub(super) inputs: Vec<(TensorId, Vec<f32>)>,
+    pub(super) weights: Drawn,
     pub(super) ids: Vec<(TensorId, Vec<i32>)>,
     pub(super) flats: Vec<(Flat, Vec<f32>)>,
     pub(super) state: Option<(StepHeader, Vec<SampleState>)>,
     pub(super) outputs: Vec<Output>,
+}
+
+/// The values of weights by name.
+#[derive(Debug, Default)]
+pub(super) struct Drawn(HashMap<String, Vec<f32>>);
+
+impl WeightSource for Drawn {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+        let Some(values) = self.0.get(name) else {
+            return Err(Error::new(ErrorKind::Kernel, name, "the case has no such weight"));
+        };
+        out.copy_from_slice(values);
+        Ok(())
+    }
 }
 
 /// What is compared after a run.
@@ -76,6 +94,16 @@ impl Case {
         Self { scale: Scale::Real, ..Self::small(kernel, name, record) }
     }
 
+    /// The same with activations kept in f32 and the tolerance of products of two parts of bf16.
+    pub fn exactly(self) -> Self {
+        let record = self.record;
+        let exact = move |recorder: &mut Recorder| {
+            recorder.program.keep_exact();
+            record(recorder)
+        };
+        Self { name: format!("exact, {}", self.name), tolerance: 2e-5, record: Box::new(exact), ..self }
+    }
+
     /// The same with another tolerance.
     pub fn within(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
@@ -96,14 +124,37 @@ impl Recorder {
 
     /// An input made from standard normals by `make`, rounded to bf16.
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>, make: impl Fn(f32) -> f32) -> TensorId {
-        let shape = shape.into();
-        let mut values = vec![0.0; shape.elements()];
-        let stream = Stream::new(1, Purpose::Noise, self.inputs.len() as u32 + 1, 0, 0);
-        stream.fill_normal(&mut values);
-        values.iter_mut().for_each(|value| *value = bf16::from_f32(make(*value)).to_f32());
+        self.made(name, shape.into(), |draw| bf16::from_f32(make(draw)).to_f32())
+    }
+
+    /// An input of normals with deviation `deviation` as they are, for programs that keep activations in f32.
+    pub fn exact(&mut self, name: &str, shape: impl Into<Shape>, deviation: f32) -> TensorId {
+        self.made(name, shape.into(), |draw| draw * deviation)
+    }
+
+    fn made(&mut self, name: &str, shape: Shape, make: impl Fn(f32) -> f32) -> TensorId {
+        let values = self.draw(&shape, make);
         let id = self.program.input(name, shape);
         self.inputs.push((id, values));
         id
+    }
+
+    /// A frozen weight of normals with deviation `deviation`, rounded to bf16; in a program that keeps activations in
+    /// f32 it is bf16 nevertheless.
+    pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, deviation: f32) -> TensorId {
+        let shape = shape.into();
+        let values = self.draw(&shape, |draw| bf16::from_f32(draw * deviation).to_f32());
+        self.weights.0.insert(name.to_owned(), values);
+        self.program.weight(name, &shape)
+    }
+
+    /// As many draws as the shape has elements, from a stream that no other input has.
+    fn draw(&self, shape: &Shape, make: impl Fn(f32) -> f32) -> Vec<f32> {
+        let mut values = vec![0.0; shape.elements()];
+        let lane = self.inputs.len() + self.weights.0.len() + 1;
+        Stream::new(1, Purpose::Noise, lane as u32, 0, 0).fill_normal(&mut values);
+        values.iter_mut().for_each(|value| *value = make(*value));
+        values
     }
 
     /// An input that repeats the same million normals: for measurements, where drawing more would take longer than

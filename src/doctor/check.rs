@@ -109,11 +109,12 @@ impl Ready {
     pub fn new(case: &Case, device: &Device) -> Result<Self> {
         let mut recorder = Recorder::default();
         (case.record)(&mut recorder)?;
-        let Recorder { program, layout, inputs, ids, flats, state, outputs } = recorder;
+        let Recorder { program, layout, inputs, weights, ids, flats, state, outputs } = recorder;
         let layout = layout.unwrap_or_else(|| Persistent::new(1));
         let mut engine = Engine::new(device.clone(), 0, layout)?;
         let planned = engine.plan(program)?;
         engine.reserve(&planned)?;
+        engine.load_weights(&planned.program, &weights)?;
         inputs.iter().try_for_each(|(id, values)| engine.write(&planned, *id, values))?;
         ids.iter().try_for_each(|(id, values)| engine.write_ids(&planned, *id, values))?;
         flats.iter().try_for_each(|(flat, values)| engine.set_flat(*flat, 0, values))?;
@@ -156,8 +157,7 @@ fn compare(name: &str, found: &[f32], expected: &[f32]) -> Comparison {
         let error = (found - expected).abs();
         errors += error * error;
         squares += expected * expected;
-        // NaN counts as the largest of all.
-        if !(error <= largest) {
+        if error > largest || error.is_nan() {
             (largest, at) = (error, index);
         }
     }

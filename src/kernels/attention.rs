@@ -6,6 +6,7 @@
 
 mod backward;
 mod cuda;
+mod exact;
 mod forward;
 mod tiles;
 
@@ -178,6 +179,9 @@ impl Contract for Attention {
     }
 
     fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        if self.is_exact(operands) {
+            return self.launch_exactly(kernel, operands, to);
+        }
         self.launch_on_card(kernel, operands, to)
     }
 }

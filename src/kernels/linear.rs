@@ -17,6 +17,7 @@ use std::ops::Range;
 
 mod cuda;
 mod epilogue;
+mod exact;
 mod gradients;
 
 pub(in crate::kernels) use cuda::OutputGradient;
@@ -218,6 +219,9 @@ impl Contract for Linear {
     }
 
     fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
+        if self.is_exact(operands) {
+            return self.launch_exactly(kernel, operands, to);
+        }
         let group = self.group(kernel, Places::OnCard(operands))?;
         group.launch(operands.workspace().0, &operands.architecture(), to)
     }

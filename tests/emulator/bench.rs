@@ -40,7 +40,7 @@ const ARCHITECTURE: Architecture = Architecture { compute: 90, multiprocessors: 
 impl Bench {
     /// Launches are as fast as they can be.
     pub fn plain(seed: u64) -> Self {
-        Self::on(Emulated::new(ARCHITECTURE, seed))
+        Self::on(Emulated::card(ARCHITECTURE, seed))
     }
 
     /// Launches are looked at for races.

@@ -53,8 +53,8 @@ KERNEL(test_neighbours, EmulatorTestParams, 32) {
 }
 
 // Accesses that are wrong by themselves.
-// 1: behind the buffer; 2: before it; 3: a misaligned vector; 4: shared memory that nobody has written; 5: a shift by 32;
-// 6: an index out of a local array; 7: a recursion without end; 8: a signed overflow; 9: all blocks write one place;
+// 1: behind the buffer; 2: before it; 3: a misaligned vector; 4: shared memory that nobody has written; 5: a shift by
+// n - 32; 6: an index out of a local array; 7: a recursion without end; 8: a signed overflow; 9: all blocks write one place;
 // 10: one block writes what another reads.
 KERNEL(test_accesses, EmulatorTestParams, 32) {
   SHARED(float, tile, 32);

@@ -30,8 +30,8 @@ KERNEL(test_tile_copy, EmulatorTestParams, 32) {
 }
 
 // y = x, 1024 floats, by a copy of bytes.
-// 1: nobody waits; 2: the barrier was never initialised; 3: copies cannot see it; 4: one arrival too many; 5: more bytes
-// are expected than come; 6: reads before the phase ends; 7: others use the barrier before it is there.
+// 1: nobody waits; 2: the barrier was never initialised; 3: copies cannot see it; 4: one arrival too many; 5: more
+// bytes are expected than come; 6: reads before the phase ends; 7: others use the barrier before it is there.
 KERNEL(test_bytes, EmulatorTestParams, 128) {
   DYNAMIC_SHARED(tile);
   SHARED(Mbarrier, landed, 1);
@@ -126,7 +126,8 @@ DEVICE void multiply_once(const EmulatorTestParams& p) {
     mbarrier::expect_bytes(landed, A_BYTES + B_TILES * B_TILE);
     for (int i = 0; i < 64 / ELEMENTS; ++i)
       tma::load(operands + i * A_TILE, &p.maps[0], {i * ELEMENTS, 0}, landed);
-    for (int i = 0; i < B_TILES; ++i) tma::load(operands + A_BYTES + i * B_TILE, &p.maps[1], {i * ELEMENTS, 0}, landed);
+    for (int i = 0; i < B_TILES; ++i)
+      tma::load(operands + A_BYTES + i * B_TILE, &p.maps[1], {i * ELEMENTS, 0}, landed);
   }
   block::sync();
   mbarrier::wait(landed, 0);
@@ -151,10 +152,24 @@ DEVICE void multiply_once(const EmulatorTestParams& p) {
 
 using wgmma::Major;
 using wgmma::Swizzle;
-KERNEL(test_wgmma_k_k_128, EmulatorTestParams, 128) { multiply_once<64, Major::K, Major::K, Swizzle::BYTES_128, 128>(p); }
-KERNEL(test_wgmma_k_k_64, EmulatorTestParams, 128) { multiply_once<96, Major::K, Major::K, Swizzle::BYTES_64, 64>(p); }
-KERNEL(test_wgmma_k_k_32, EmulatorTestParams, 128) { multiply_once<8, Major::K, Major::K, Swizzle::BYTES_32, 32>(p); }
-KERNEL(test_wgmma_m_n_128, EmulatorTestParams, 128) { multiply_once<256, Major::MN, Major::MN, Swizzle::BYTES_128, 128>(p); }
-KERNEL(test_wgmma_m_n_64, EmulatorTestParams, 128) { multiply_once<64, Major::MN, Major::MN, Swizzle::BYTES_64, 64>(p); }
-KERNEL(test_wgmma_m_n_32, EmulatorTestParams, 128) { multiply_once<16, Major::MN, Major::MN, Swizzle::BYTES_32, 32>(p); }
-KERNEL(test_wgmma_k_n_128, EmulatorTestParams, 128) { multiply_once<128, Major::K, Major::MN, Swizzle::BYTES_128, 128>(p); }
+KERNEL(test_wgmma_k_k_128, EmulatorTestParams, 128) {
+  multiply_once<64, Major::K, Major::K, Swizzle::BYTES_128, 128>(p);
+}
+KERNEL(test_wgmma_k_k_64, EmulatorTestParams, 128) {
+  multiply_once<96, Major::K, Major::K, Swizzle::BYTES_64, 64>(p);
+}
+KERNEL(test_wgmma_k_k_32, EmulatorTestParams, 128) {
+  multiply_once<8, Major::K, Major::K, Swizzle::BYTES_32, 32>(p);
+}
+KERNEL(test_wgmma_m_n_128, EmulatorTestParams, 128) {
+  multiply_once<256, Major::MN, Major::MN, Swizzle::BYTES_128, 128>(p);
+}
+KERNEL(test_wgmma_m_n_64, EmulatorTestParams, 128) {
+  multiply_once<64, Major::MN, Major::MN, Swizzle::BYTES_64, 64>(p);
+}
+KERNEL(test_wgmma_m_n_32, EmulatorTestParams, 128) {
+  multiply_once<16, Major::MN, Major::MN, Swizzle::BYTES_32, 32>(p);
+}
+KERNEL(test_wgmma_k_n_128, EmulatorTestParams, 128) {
+  multiply_once<128, Major::K, Major::MN, Swizzle::BYTES_128, 128>(p);
+}

@@ -138,7 +138,7 @@ struct State {
 
 impl Emulated {
     /// A card of `architecture`; `seed` chooses the order of warps and streams.
-    pub fn new(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
+    pub fn card(architecture: Architecture, seed: u64) -> Arc<dyn Gpu> {
         Self::build(architecture, MEMORY, false, seed)
     }
 
@@ -162,7 +162,7 @@ impl Emulated {
 
     /// The card that `--device emulator` opens: compute capability 8.0, with little to share.
     pub fn open() -> Arc<dyn Gpu> {
-        Self::new(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, 0)
+        Self::card(Architecture { compute: 80, multiprocessors: 4, shared_memory: 99 << 10 }, 0)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -196,7 +196,7 @@ impl State {
     /// Does what comes next, of whichever stream, until `done`.
     fn advance(&mut self, done: impl Fn(&Self) -> bool) -> Result<()> {
         while !done(self) {
-            let outcome = match self.streams.next() {
+            let outcome = match self.streams.take_next() {
                 Some(Entry::Work(work)) => self.perform(work),
                 Some(Entry::Record(mark)) => {
                     self.times[mark.event] = Some(Instant::now());
@@ -230,7 +230,7 @@ impl State {
             Work::Replay(graph) => {
                 let seed = self.streams.draw(usize::MAX) as u64;
                 let mut branches = Streams::of(&self.graphs[graph], seed);
-                while let Some(entry) = branches.next() {
+                while let Some(entry) = branches.take_next() {
                     if let Entry::Work(work) = entry {
                         self.perform(work)?;
                     }

@@ -18,6 +18,8 @@ pub fn cases() -> Vec<Case> {
             let case = move |recorder: &mut Recorder| both(recorder, activation, [elements].into());
             cases.push(Case::small("activation", name, case));
         }
+        let case = move |recorder: &mut Recorder| forward(recorder, activation, [771].into());
+        cases.push(Case::small("activation", format!("{activation:?}, 771"), case).exactly());
     }
     let real = [("large.mlp", Activation::GeluTanh, 9728), ("medium.mlp", Activation::GeluTanh, 6144)];
     for (name, activation, columns) in real {

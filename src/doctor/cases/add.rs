@@ -54,6 +54,7 @@ pub fn multiply_cases() -> Vec<Case> {
         Case::small("gated_multiply", format!("{size}"), move |recorder| product(recorder, [size].into()))
     };
     let mut cases: Vec<_> = SIZES.map(case).into();
+    cases.push(case(771).exactly());
     cases.push(Case::real("gated_multiply", "t5.b1", |recorder| product(recorder, [256, 10240].into())));
     cases
 }

@@ -30,6 +30,8 @@ struct Shapes {
     others: usize,
     /// Whether the gradients are made too.
     backward: bool,
+    /// Whether activations are kept in f32.
+    exact: bool,
 }
 
 impl Default for Shapes {
@@ -43,6 +45,7 @@ impl Default for Shapes {
             deviation: 1.0,
             others: 0,
             backward: true,
+            exact: false,
         }
     }
 }
@@ -50,9 +53,12 @@ impl Default for Shapes {
 /// Gradients lose digits where dP and delta cancel; delta comes from the rounded O.
 const TOLERANCE: f64 = 1e-2;
 
+/// Where activations are kept in f32.
+const EXACT_TOLERANCE: f64 = 1e-5;
+
 /// All cases.
 pub fn cases() -> Vec<Case> {
-    let all = [joint(), one_stream(), widths(), masked(), drawn()].into_iter().flatten();
+    let all = [joint(), one_stream(), widths(), masked(), drawn(), exact()].into_iter().flatten();
     all.map(small)
         .chain(real().into_iter().map(|named| Case { scale: Scale::Real, ..small(named) }))
         .collect()
@@ -125,6 +131,32 @@ fn masked() -> Vec<Named> {
     cases
 }
 
+/// Activations in f32, as frozen encoders keep them.
+fn exact() -> Vec<Named> {
+    let default = || Shapes { exact: true, backward: false, batch: 2, heads: 2, ..Shapes::default() };
+    let mut cases = vec![
+        named("exact, image 65, text 63", Shapes { streams: vec![(65, true), (63, true)], ..default() }),
+        named("exact, no image queries", Shapes { streams: vec![(67, false), (130, true)], ..default() }),
+        named("exact, peaked", Shapes { streams: vec![(200, true)], deviation: 3.0, ..default() }),
+        named("exact, other columns", Shapes { streams: vec![(33, true)], others: 3, ..default() }),
+    ];
+    for (dim, tokens) in [(1, 1), (3, 33), (40, 64), (65, 70), (300, 31), (512, 65)] {
+        let streams = vec![(tokens, true)];
+        cases.push(named(
+            format!("exact, dim {dim}, tokens {tokens}"),
+            Shapes { dim, streams, heads: 1, ..default() },
+        ));
+    }
+    for masked in [Masked::Causal, Masked::Bias, Masked::BiasAndPadding] {
+        for (dim, tokens) in [(64, 77), (12, 300), (128, 65)] {
+            let streams = vec![(tokens, true)];
+            let shapes = Shapes { dim, streams, masked, ..default() };
+            cases.push(named(format!("exact, {masked:?}, dim {dim}, tokens {tokens}"), shapes));
+        }
+    }
+    cases
+}
+
 /// Shapes that nobody thought of.
 fn drawn() -> Vec<Named> {
     let draws = Stream::new(1, Purpose::Noise, 0, 0, 0);
@@ -175,19 +207,28 @@ fn real() -> Vec<Named> {
 }
 
 fn small((name, shapes): Named) -> Case {
-    Case::small("attention", name, move |recorder| record(recorder, &shapes)).within(TOLERANCE)
+    let tolerance = if shapes.exact { EXACT_TOLERANCE } else { TOLERANCE };
+    Case::small("attention", name, move |recorder| record(recorder, &shapes)).within(tolerance)
 }
 
 /// Records attention, and its gradients if wanted.
 fn record(recorder: &mut Recorder, shapes: &Shapes) -> Result<()> {
     let Shapes { batch, heads, dim, deviation, .. } = *shapes;
     let width = heads * dim;
+    if shapes.exact {
+        recorder.program.keep_exact();
+    }
     let (mut streams, mut outs, mut douts, mut dqkvs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut queries = 0;
     for (index, &(tokens, asks)) in shapes.streams.iter().enumerate() {
         let parts = if asks { 3 } else { 2 };
         let extents = [batch, tokens, parts * width + shapes.others];
-        let qkv = recorder.normal(&format!("qkv {index}"), extents, deviation);
+        let name = format!("qkv {index}");
+        let qkv = if shapes.exact {
+            recorder.exact(&name, extents, deviation)
+        } else {
+            recorder.normal(&name, extents, deviation)
+        };
         let q = asks.then_some(0);
         streams.push(attention::Stream { qkv, q, k: (parts - 2) * width, v: (parts - 1) * width });
         dqkvs.push(recorder.program.activation(format!("dqkv {index}"), extents));
@@ -220,7 +261,7 @@ fn mask(recorder: &mut Recorder, shapes: &Shapes) -> Mask {
         Masked::No => Mask::None,
         Masked::Causal => Mask::Causal,
         Masked::Bias | Masked::BiasAndPadding => {
-            let table = recorder.normal("bias", [BUCKETS, shapes.heads], 1.0);
+            let table = recorder.weight("bias", [BUCKETS, shapes.heads], 1.0);
             let ids = padded.then(|| padded_ids(recorder, shapes));
             Mask::RelativeBias { table, ids }
         }

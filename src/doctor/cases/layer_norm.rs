@@ -104,6 +104,9 @@ fn modulation_gradient(recorder: &mut Recorder, extents: Extents, adds: bool) ->
     Ok(())
 }
 
+/// Rows of f32: aligned and not.
+const EXACT: [Extents; 3] = [[1, 3, 7], [2, 5, 64], [1, 3, 771]];
+
 /// All cases of LayerNorm with gain and bias.
 pub fn affine_cases() -> Vec<Case> {
     let mut cases: Vec<_> = SMALL
@@ -113,6 +116,10 @@ pub fn affine_cases() -> Vec<Case> {
             })
         })
         .into();
+    cases.extend(EXACT.map(|extents| {
+        let case = move |recorder: &mut Recorder| affine(recorder, extents);
+        Case::small("layer_norm_affine", format!("{extents:?}"), case).exactly()
+    }));
     cases.push(Case::real("layer_norm_affine", "clip_g.b1", |recorder| affine(recorder, [1, 77, 1280])));
     cases
 }
@@ -120,7 +127,7 @@ pub fn affine_cases() -> Vec<Case> {
 fn affine(recorder: &mut Recorder, extents: Extents) -> Result<()> {
     let x = rows(recorder, extents);
     let (gain, bias) =
-        (recorder.normal("gain", [extents[2]], 1.0), recorder.normal("bias", [extents[2]], 1.0));
+        (recorder.weight("gain", [extents[2]], 1.0), recorder.weight("bias", [extents[2]], 1.0));
     let y = recorder.program.activation("y", extents);
     recorder.program.launch(LayerNormAffine { x, gain, bias, epsilon: 1e-5, y })?;
     recorder.output(y);
@@ -134,13 +141,17 @@ pub fn rms_cases() -> Vec<Case> {
             Case::small("rms_norm", format!("{extents:?}"), move |recorder| rms(recorder, extents))
         })
         .into();
+    cases.extend(EXACT.map(|extents| {
+        let case = move |recorder: &mut Recorder| rms(recorder, extents);
+        Case::small("rms_norm", format!("{extents:?}"), case).exactly()
+    }));
     cases.push(Case::real("rms_norm", "t5.b1", |recorder| rms(recorder, [1, 256, 4096])));
     cases
 }
 
 fn rms(recorder: &mut Recorder, extents: Extents) -> Result<()> {
     let x = recorder.normal("x", extents, 2.0);
-    let gain = recorder.normal("gain", [extents[2]], 1.0);
+    let gain = recorder.weight("gain", [extents[2]], 1.0);
     let y = recorder.program.activation("y", extents);
     recorder.program.launch(RmsNorm { x, gain, epsilon: 1e-6, y })?;
     recorder.output(y);

@@ -253,10 +253,51 @@ pub fn cases() -> Vec<Case> {
         cases.extend(adapted(at));
     }
     cases.extend(endings());
+    cases.extend(exact());
     for (name, at) in REAL {
         cases.extend(real(name, at));
     }
     cases
+}
+
+/// A layer of a frozen encoder, activations in f32: what is lost is what two bf16 leave of X.
+fn exact() -> Vec<Case> {
+    const TOLERANCE: f64 = 1e-5;
+    let mut cases = Vec::new();
+    for at in EDGES {
+        let case = small(at, "exact", |r, at| exact_forward(r, at, None));
+        cases.push(case.within(TOLERANCE));
+    }
+    use Activation::*;
+    for activation in [GeluTanh, GeluErf, QuickGelu, Silu] {
+        for at in [extents(70, 136, 72), extents(33, 67, 17)] {
+            let record = move |r: &mut Recorder, at| exact_forward(r, at, Some(activation));
+            cases.push(small(at, &format!("exact {activation:?}"), record).within(TOLERANCE));
+        }
+    }
+    cases
+}
+
+fn exact_forward(recorder: &mut Recorder, at: Extents, activation: Option<Activation>) -> Result<()> {
+    recorder.program.keep_exact();
+    let x = recorder.exact("x", [at.rows[0], at.rows[1], at.inputs], 1.0);
+    let first = if at.inputs.is_multiple_of(2) { 8 } else { 3 };
+    let rows = first..first + at.outputs;
+    let weight = recorder.weight("w", [rows.end + 1, at.inputs], 1.0 / (at.inputs as f32).sqrt());
+    let bias = activation.map(|_| recorder.weight("bias", [rows.end + 1], 0.5));
+    let shape = [at.rows[0], at.rows[1], at.outputs];
+    let y = recorder.program.activation("y", shape);
+    let (epilogue, to) = match activation {
+        None => (Epilogue::None, y),
+        Some(activation) => {
+            let to = recorder.program.activation("result", shape);
+            (Epilogue::Activate { activation, to, keeps_y: false }, to)
+        }
+    };
+    let base = Base { weight, rows, bias };
+    recorder.program.launch(Linear { base, terms: Vec::new(), x, hidden: None, y, epilogue })?;
+    recorder.output(to);
+    Ok(())
 }
 
 /// Every kind of adapter at some extents.

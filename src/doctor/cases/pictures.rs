@@ -22,11 +22,19 @@ const SMALL: [[usize; 4]; 7] = [
     [1, 40, 33, 64],
 ];
 
+/// The pictures of cases of f32: aligned channels and others.
+const EXACT: [[usize; 4]; 3] = [[2, 3, 5, 3], [1, 7, 9, 16], [2, 13, 11, 36]];
+
+/// A picture of normals, rounded to bf16 unless activations are kept exact.
+fn picture(recorder: &mut Recorder, name: &str, shape: [usize; 4]) -> TensorId {
+    if recorder.program.exact { recorder.exact(name, shape, 1.0) } else { recorder.normal(name, shape, 1.0) }
+}
+
 /// Planes to pixels and back.
 pub fn channels_cases() -> Vec<Case> {
     let record = |[b, h, w, c]: [usize; 4], taken: usize| {
         move |recorder: &mut Recorder| {
-            let planes = recorder.normal("planes", [b, c, h, w], 1.0);
+            let planes = picture(recorder, "planes", [b, c, h, w]);
             let program = &mut recorder.program;
             let pixels = channels_last(program, "pixels", planes)?;
             let all = channels_first(program, "all", pixels, 0..c, Some((-1.0, 1.0)))?;
@@ -35,10 +43,12 @@ pub fn channels_cases() -> Vec<Case> {
             Ok(())
         }
     };
-    let small = SMALL.into_iter().map(|shape| {
+    let case = |shape: [usize; 4]| {
         let taken = shape[3].div_ceil(2);
-        Case::small("channels", format!("{shape:?}"), record(shape, taken)).within(0.0)
-    });
+        Case::small("channels", format!("{shape:?}"), record(shape, taken))
+    };
+    let small = SMALL.map(case).into_iter().chain(EXACT.map(|shape| case(shape).exactly()));
+    let small = small.map(|case| case.within(0.0));
     let real = Case::real("channels", "latents.1024", record([1, 128, 128, 32], 16)).within(0.0);
     small.chain([real]).collect()
 }
@@ -46,8 +56,8 @@ pub fn channels_cases() -> Vec<Case> {
 /// A norm of `x`, its statistics among the outputs, with SiLU or without.
 fn norm(recorder: &mut Recorder, x: TensorId, groups: usize, silu: bool) -> Result<Norm> {
     let channels = recorder.program.shape(x).columns();
-    let weight = recorder.input("norm weight", [channels], |n| 1.0 + 0.2 * n);
-    let bias = recorder.normal("norm bias", [channels], 0.2);
+    let weight = recorder.weight("norm weight", [channels], 1.0);
+    let bias = recorder.weight("norm bias", [channels], 0.2);
     let statistics = group_statistics(&mut recorder.program, "statistics", x, groups, 1e-6)?;
     Ok(Norm { statistics, weight, bias, silu })
 }
@@ -72,7 +82,9 @@ pub fn group_statistics_cases() -> Vec<Case> {
     };
     let groups = [1, 3, 4, 8, 12, 9, 32];
     let small = SMALL.into_iter().zip(groups).map(|(shape, groups)| case(shape, groups, None));
-    small.chain([case([1, 1024, 1024, 128], 32, Some("1024.c128"))]).collect()
+    let exact = EXACT.into_iter().zip([1, 4, 12]);
+    let exact = exact.map(|(shape, groups)| case(shape, groups, None).exactly().within(1e-5));
+    small.chain(exact).chain([case([1, 1024, 1024, 128], 32, Some("1024.c128"))]).collect()
 }
 
 /// GroupNorm by known statistics.
@@ -87,14 +99,17 @@ pub fn group_norm_cases() -> Vec<Case> {
         }
     };
     let groups = [1, 3, 4, 8, 12, 9, 32];
-    let small = SMALL.into_iter().zip(groups).flat_map(|(shape, groups)| {
-        [false, true].map(|silu| {
-            let name = format!("{shape:?} in {groups}{}", if silu { ", silu" } else { "" });
-            Case::small("group_norm", name, record(shape, groups, silu))
-        })
-    });
+    let case = |shape: [usize; 4], groups: usize, silu: bool| {
+        let name = format!("{shape:?} in {groups}{}", if silu { ", silu" } else { "" });
+        Case::small("group_norm", name, record(shape, groups, silu))
+    };
+    let small = SMALL
+        .into_iter()
+        .zip(groups)
+        .flat_map(|(shape, groups)| [false, true].map(|silu| case(shape, groups, silu)));
+    let exact = [case([2, 3, 5, 3], 3, false), case([1, 7, 9, 16], 4, true)].map(Case::exactly);
     let real = Case::real("group_norm", "middle.1024", record([1, 128, 128, 512], 32, false));
-    small.chain([real]).collect()
+    small.chain(exact).chain([real]).collect()
 }
 
 /// A convolution: its picture `[b, h, w, c]`, output channels, extents of its kernel, how it moves, the groups of the
@@ -137,14 +152,13 @@ impl Conv {
     fn record(self, recorder: &mut Recorder) -> Result<()> {
         let Self { x: shape, outputs, kernel: [rows, columns], geometry, groups, residual } = self;
         let inputs = shape[3];
-        let x = if shape[1] < 512 {
-            recorder.input("x", shape, |n| 0.5 + n)
-        } else {
-            recorder.repeated("x", shape)
+        let x = match shape[1] {
+            ..512 => picture(recorder, "x", shape),
+            _ => recorder.repeated("x", shape),
         };
         let deviation = 1.0 / ((rows * columns * inputs) as f32).sqrt();
-        let weight = recorder.normal("weight", [outputs, rows, columns, inputs], deviation);
-        let bias = recorder.normal("bias", [outputs], 0.5);
+        let weight = recorder.weight("weight", [outputs, rows, columns, inputs], deviation);
+        let bias = recorder.weight("bias", [outputs], 0.5);
         let norm = groups.map(|groups| norm(recorder, x, groups, true)).transpose()?;
         let out = geometry.output(recorder.program.shape(x), recorder.program.shape(weight))?;
         let residual = residual.then(|| recorder.normal("residual", out, 1.0));
@@ -177,6 +191,14 @@ pub fn conv2d_cases() -> Vec<Case> {
         Conv::three([1, 17, 33, 40], 130, SAME).added(),
         Conv::three([1, 17, 33, 32], 256, SAME).normed(32).added(),
     ];
+    let exact = [
+        Conv::new([2, 5, 7, 24], 40, [1, 1], PIXEL),
+        Conv::new([1, 6, 6, 3], 5, [2, 4], LOPSIDED),
+        Conv::three([1, 9, 15, 20], 64, SAME).normed(5).added(),
+        Conv::three([1, 12, 13, 40], 136, SAME).normed(8).added(),
+        Conv::three([2, 9, 8, 32], 65, HALVE),
+        Conv::three([2, 3, 4, 12], 9, ENLARGE).added(),
+    ];
     let real = [
         ("encoder.conv_in.1024", Conv::three([1, 1024, 1024, 3], 128, SAME)),
         ("encoder.block0.1024", Conv::three([1, 1024, 1024, 128], 128, SAME).normed(32).added()),
@@ -187,7 +209,7 @@ pub fn conv2d_cases() -> Vec<Case> {
         ("decoder.shortcut.1024", Conv::new([1, 512, 512, 512], 256, [1, 1], PIXEL)),
         ("decoder.conv_out.1024", Conv::three([1, 1024, 1024, 128], 3, SAME).normed(32)),
     ];
-    let small = small.into_iter().map(|conv| {
+    let case = |conv: Conv| {
         let Conv { x, outputs, kernel, geometry, groups, residual } = conv;
         let Geometry { stride, enlarged, .. } = geometry;
         let mut name = format!("{x:?} to {outputs} by {kernel:?}, stride {stride}");
@@ -195,9 +217,10 @@ pub fn conv2d_cases() -> Vec<Case> {
         name.push_str(&groups.map_or(String::new(), |groups| format!(", norm of {groups}")));
         name.push_str(if residual { ", added" } else { "" });
         Case::small("conv2d", name, move |recorder| conv.record(recorder))
-    });
+    };
     let real = real
         .into_iter()
         .map(|(name, conv)| Case::real("conv2d", name, move |recorder| conv.record(recorder)));
+    let small = small.map(case).into_iter().chain(exact.map(case).map(Case::exactly));
     small.chain(real).collect()
 }

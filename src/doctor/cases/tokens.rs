@@ -65,10 +65,12 @@ fn positions(recorder: &mut Recorder, extents: Extents) -> Result<()> {
 
 /// All cases of chosen rows.
 pub fn gather_rows_cases() -> Vec<Case> {
-    ROWS.map(|extents| {
+    let case = |extents: Extents| {
         Case::small("gather_rows", format!("{extents:?}"), move |recorder| gather(recorder, extents))
-    })
-    .into()
+    };
+    let mut cases: Vec<_> = ROWS.map(case).into();
+    cases.extend([[2, 9, 24], [1, 3, 771]].map(|extents| case(extents).exactly().within(0.0)));
+    cases
 }
 
 /// The last row, the one before it, and so on.

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::activation::{Activate, ActivateGradient, Activation};
 use crate::kernels::parameters::{ActivateGradientParams, ActivateParams, ELEMENTWISE_THREADS};
 use crate::kernels::spread::Elements;
+use crate::tensor::DType;
 
 impl Activation {
     /// The symbols of the activation and of its gradient.
@@ -18,6 +19,18 @@ impl Activation {
     }
 }
 
+impl Activation {
+    /// The symbol of the activation of f32 values.
+    fn symbol_of_f32(self) -> &'static str {
+        match self {
+            Self::GeluTanh => "gelu_tanh_f32",
+            Self::GeluErf => "gelu_erf_f32",
+            Self::QuickGelu => "quick_gelu_f32",
+            Self::Silu => "silu_f32",
+        }
+    }
+}
+
 impl Activate {
     pub(super) fn launch_on_card(
         &self,
@@ -25,11 +38,14 @@ impl Activate {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let (x, y) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.y)?);
+        let dtype = operands.dtype(self.x);
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.address(kernel, self.y, dtype)?);
         let spread = Elements::new(operands.shape(self.x), &[x, y]);
         let Elements { elements, aligned } = spread;
         let parameters = ActivateParams { x, y, elements, aligned, reserved: 0 };
-        to.push(self.activation.symbols().0, spread.grid(kernel)?, ELEMENTWISE_THREADS, &parameters);
+        let bf16 = self.activation.symbols().0;
+        let symbol = if dtype == DType::F32 { self.activation.symbol_of_f32() } else { bf16 };
+        to.push(symbol, spread.grid(kernel)?, ELEMENTWISE_THREADS, &parameters);
         Ok(())
     }
 }

@@ -138,7 +138,7 @@ impl Attention {
 }
 
 /// T5's buckets of keys behind and ahead of a query, by distance.
-fn buckets() -> ([u8; ATTENTION_DISTANCES as usize], [u8; ATTENTION_DISTANCES as usize]) {
+pub(super) fn buckets() -> ([u8; ATTENTION_DISTANCES as usize], [u8; ATTENTION_DISTANCES as usize]) {
     let bucket = |relative: i64| relative_bucket(relative) as u8;
     (
         std::array::from_fn(|distance| bucket(-(distance as i64))),

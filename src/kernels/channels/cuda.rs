@@ -7,8 +7,9 @@ use crate::kernels::parameters::{
     CHANNELS_A_THREAD, CHANNELS_THREADS, ChannelsFirstParams, ChannelsLastParams,
 };
 use crate::kernels::spread::{grid, word};
+use crate::tensor::DType;
 
-/// Bytes of a pixel's channel.
+/// Bytes of a channel of bf16: where eight such channels are aligned, so are eight of f32.
 const BF16: usize = 2;
 
 /// Blocks for pictures of `area` pixels and `channels` channels.
@@ -25,7 +26,12 @@ impl ChannelsLast {
         to: &mut Launches,
     ) -> Result<()> {
         let &[pictures, channels, height, width] = operands.shape(self.planes).dims() else { return Ok(()) };
-        let (planes, pixels) = (operands.f32(kernel, self.planes)?, operands.bf16(kernel, self.pixels)?);
+        let (symbol, dtype) = match operands.dtype(self.pixels) {
+            DType::F32 => ("channels_last_f32", DType::F32),
+            _ => ("channels_last", DType::Bf16),
+        };
+        let planes = operands.f32(kernel, self.planes)?;
+        let pixels = operands.address(kernel, self.pixels, dtype)?;
         let parameters = ChannelsLastParams {
             planes,
             pixels,
@@ -34,7 +40,7 @@ impl ChannelsLast {
             aligned: vectorised(pixels, channels, BF16).into(),
         };
         let blocks = blocks(kernel, [pictures, height * width, channels])?;
-        to.push("channels_last", blocks, CHANNELS_THREADS, &parameters);
+        to.push(symbol, blocks, CHANNELS_THREADS, &parameters);
         Ok(())
     }
 }
@@ -48,9 +54,14 @@ impl ChannelsFirst {
     ) -> Result<()> {
         let &[pictures, taken, height, width] = operands.shape(self.planes).dims() else { return Ok(()) };
         let channels = operands.shape(self.pixels).columns();
-        let (pixels, planes) = (operands.bf16(kernel, self.pixels)?, operands.f32(kernel, self.planes)?);
+        let (symbol, dtype, bytes) = match operands.dtype(self.pixels) {
+            DType::F32 => ("channels_first_f32", DType::F32, size_of::<f32>()),
+            _ => ("channels_first", DType::Bf16, BF16),
+        };
+        let pixels = operands.address(kernel, self.pixels, dtype)?;
+        let planes = operands.f32(kernel, self.planes)?;
         let (least, greatest) = self.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let first_taken = pixels + (self.first * BF16) as Address;
+        let first_taken = pixels + (self.first * bytes) as Address;
         let parameters = ChannelsFirstParams {
             pixels,
             planes,
@@ -63,7 +74,7 @@ impl ChannelsFirst {
             greatest,
         };
         let blocks = blocks(kernel, [pictures, height * width, taken])?;
-        to.push("channels_first", blocks, CHANNELS_THREADS, &parameters);
+        to.push(symbol, blocks, CHANNELS_THREADS, &parameters);
         Ok(())
     }
 }

@@ -7,8 +7,9 @@ use crate::kernels::parameters::{
     CONV2D_VECTOR_WEIGHT, CONV2D_VECTOR_X, CONV2D_VECTOR_Y, Conv2dParams, NormParams,
 };
 use crate::kernels::spread::{grid, word};
+use crate::tensor::DType;
 
-/// Bytes of an element.
+/// Bytes of an element of bf16: where eight of them are aligned, so are eight of f32.
 const BF16: usize = 2;
 /// Channels of a slice of the sum.
 const SLICE: usize = 32;
@@ -41,6 +42,9 @@ const NORMED: [Tile; 3] = [
     tile("conv2d_norm_64x64", [64, 64], 128, 4),
 ];
 
+/// The tile of the kernel of f32 pixels, with a norm in front or without.
+const EXACT: Tile = tile("conv2d_exact_128x128", [128, 128], 256, 4);
+
 impl Tile {
     /// The widest tile that the output channels fill, and of which there are enough to give every multiprocessor one.
     fn choose(tiles: &[Tile; 3], pixels: usize, channels: usize, multiprocessors: u32) -> Tile {
@@ -69,15 +73,19 @@ impl Conv2d {
         let area = extents.out_height * extents.out_width;
         let multiprocessors = operands.architecture().multiprocessors;
         let tiles = if self.norm.is_some() { &NORMED } else { &PLAIN };
-        let tile = Tile::choose(tiles, extents.pictures * area, outputs, multiprocessors);
+        let dtype = operands.dtype(self.x);
+        let tile = match dtype {
+            DType::F32 => EXACT,
+            _ => Tile::choose(tiles, extents.pictures * area, outputs, multiprocessors),
+        };
         let normed_channels = if self.norm.is_some() { channels } else { 0 };
         let shared = tile.shared_bytes(normed_channels);
         if shared > operands.architecture().shared_memory as usize {
             let cause = format!("the norm of {channels} channels does not fit into shared memory");
             return Err(Error::shape(kernel, cause));
         }
-        let (x, weight) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.weight)?);
-        let (bias, y) = (operands.bf16(kernel, self.bias)?, operands.bf16(kernel, self.y.to)?);
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.address(kernel, self.y.to, dtype)?);
+        let (weight, bias) = (operands.bf16(kernel, self.weight)?, operands.bf16(kernel, self.bias)?);
         let aligned = |address, columns: usize| vectorised(address, columns, BF16);
         let mut vectors = 0;
         for (is_aligned, flag) in [
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn shared_memory_fits_the_smallest_cards_up_to_a_few_thousand_channels() {
-        for tile in PLAIN.into_iter().chain(NORMED) {
+        for tile in PLAIN.into_iter().chain(NORMED).chain([EXACT]) {
             assert!(tile.shared_bytes(0) <= 99 << 10 && tile.shared_bytes(2048) <= 99 << 10, "{tile:?}");
         }
     }

@@ -185,7 +185,8 @@ impl Encoder {
     }
 }
 
-fn epilogue_of(activation: Activation) -> u32 {
+/// The kernels' word for an activation.
+pub fn epilogue_of(activation: Activation) -> u32 {
     match activation {
         Activation::GeluTanh => GEMM_GELU_TANH,
         Activation::GeluErf => GEMM_GELU_ERF,

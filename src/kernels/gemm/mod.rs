@@ -9,5 +9,6 @@ mod launch;
 mod problem;
 
 pub use choice::{Demand, Extent, GemmConfig, Layout, Rejected, Tile, Variant, choose};
+pub use encode::epilogue_of;
 pub use launch::{Group, Mask, scale_columns};
 pub use problem::{DeviceMatrix, Finish, HEAD_DIM, Output, PerColumn, Places, Problem, Segment};

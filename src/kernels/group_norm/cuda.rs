@@ -8,9 +8,9 @@ use crate::kernels::parameters::{
     GROUP_NORM_THREADS, GROUP_NORM_WIDTH, GroupNormParams, GroupStatisticsParams, NormParams,
 };
 use crate::kernels::spread::{grid, word};
-use crate::tensor::Shape;
+use crate::tensor::{DType, Shape};
 
-/// Bytes of a pixel's channel.
+/// Bytes of a channel of bf16: where eight such channels are aligned, so are eight of f32.
 const BF16: usize = 2;
 /// The fewest pixels of a band, but for the last.
 const BAND: usize = 64;
@@ -52,7 +52,11 @@ impl GroupStatistics {
     ) -> Result<()> {
         let Bands { pictures, channels, area, band, bands } = Bands::of(operands.shape(self.x));
         let groups = operands.shape(self.statistics).dims()[1];
-        let x = operands.bf16(kernel, self.x)?;
+        let (symbol, dtype, vector) = match operands.dtype(self.x) {
+            DType::F32 => ("group_sums_f32", DType::F32, GROUP_NORM_WIDTH as usize / 2),
+            _ => ("group_sums", DType::Bf16, GROUP_NORM_WIDTH as usize),
+        };
+        let x = operands.address(kernel, self.x, dtype)?;
         let aligned = vectorised(x, channels, BF16);
         let parameters = GroupStatisticsParams {
             x,
@@ -67,11 +71,11 @@ impl GroupStatistics {
             epsilon: self.epsilon,
             reserved: 0,
         };
-        let width = if aligned { GROUP_NORM_WIDTH as usize } else { 1 };
+        let width = if aligned { vector } else { 1 };
         let strips = channels.div_ceil(GROUP_NORM_THREADS as usize * width);
         let (first, second) =
             (grid(kernel, [strips, bands, pictures])?, grid(kernel, [groups, pictures, 1])?);
-        to.push("group_sums", first, GROUP_NORM_THREADS, &parameters);
+        to.push(symbol, first, GROUP_NORM_THREADS, &parameters);
         to.push("group_statistics", second, GROUP_NORM_THREADS, &parameters);
         Ok(())
     }
@@ -100,7 +104,8 @@ impl GroupNorm {
         let shape = operands.shape(self.x);
         let (pictures, channels) = (shape.dims()[0], shape.columns());
         let elements = shape.elements() / pictures.max(1);
-        let (x, y) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.y)?);
+        let dtype = operands.dtype(self.x);
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.address(kernel, self.y, dtype)?);
         let aligned = vectorised(x, channels, BF16) && vectorised(y, channels, BF16);
         let parameters = GroupNormParams {
             x,
@@ -110,8 +115,13 @@ impl GroupNorm {
             channels: word(kernel, channels)?,
             aligned: aligned.into(),
         };
-        let (symbol, width) =
-            if aligned { ("group_norm_octets", GROUP_NORM_WIDTH as usize) } else { ("group_norm_any", 1) };
+        let symbol = match (dtype, aligned) {
+            (DType::F32, true) => "group_norm_octets_f32",
+            (DType::F32, false) => "group_norm_any_f32",
+            (_, true) => "group_norm_octets",
+            (_, false) => "group_norm_any",
+        };
+        let width = if aligned { GROUP_NORM_WIDTH as usize } else { 1 };
         let blocks = elements.div_ceil(GROUP_NORM_THREADS as usize * width);
         to.push(symbol, grid(kernel, [blocks, pictures, 1])?, GROUP_NORM_THREADS, &parameters);
         Ok(())

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::layer_norm_affine::LayerNormAffine;
 use crate::kernels::parameters::{LayerNormAffineParams, ROW_THREADS};
 use crate::kernels::spread::{RowForms, Rows};
+use crate::tensor::DType;
 
 const FORMS: RowForms =
     ["layer_norm_affine_512", "layer_norm_affine_1536", "layer_norm_affine_2560", "layer_norm_affine_any"];
@@ -16,13 +17,15 @@ impl LayerNormAffine {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let (x, y) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.y)?);
+        let dtype = operands.dtype(self.x);
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.address(kernel, self.y, dtype)?);
         let (gain, bias) = (operands.bf16(kernel, self.gain)?, operands.bf16(kernel, self.bias)?);
         let spread = Rows::new(kernel, operands.shape(self.x), &[x, gain, bias, y])?;
         let Rows { rows, columns, aligned } = spread;
         let epsilon = self.epsilon;
         let parameters = LayerNormAffineParams { x, gain, bias, y, rows, columns, aligned, epsilon };
-        to.push(spread.form(&FORMS), spread.grid(), ROW_THREADS, &parameters);
+        let form = if dtype == DType::F32 { "layer_norm_affine_any_f32" } else { spread.form(&FORMS) };
+        to.push(form, spread.grid(), ROW_THREADS, &parameters);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::parameters::{ROW_THREADS, RmsNormParams};
 use crate::kernels::rms_norm::RmsNorm;
 use crate::kernels::spread::{RowForms, Rows};
+use crate::tensor::DType;
 
 const FORMS: RowForms = ["rms_norm_512", "rms_norm_1536", "rms_norm_2560", "rms_norm_any"];
 
@@ -15,12 +16,14 @@ impl RmsNorm {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let (x, y) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.y)?);
+        let dtype = operands.dtype(self.x);
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.address(kernel, self.y, dtype)?);
         let gain = operands.bf16(kernel, self.gain)?;
         let spread = Rows::new(kernel, operands.shape(self.x), &[x, gain, y])?;
         let Rows { rows, columns, aligned } = spread;
         let parameters = RmsNormParams { x, gain, y, rows, columns, aligned, epsilon: self.epsilon };
-        to.push(spread.form(&FORMS), spread.grid(), ROW_THREADS, &parameters);
+        let form = if dtype == DType::F32 { "rms_norm_any_f32" } else { spread.form(&FORMS) };
+        to.push(form, spread.grid(), ROW_THREADS, &parameters);
         Ok(())
     }
 }

@@ -109,6 +109,7 @@ impl ClipConfig {
             return Err(Error::shape("CLIP", cause));
         }
         let mut program = Program::new();
+        program.keep_exact();
         let embeddings = program.input("embeddings", [batch, tokens, self.width]);
         let end_rows = program.add("end rows", [batch], DType::I32, Home::Input);
         let (mut penultimate, mut x) = (embeddings, embeddings);

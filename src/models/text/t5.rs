@@ -81,6 +81,7 @@ impl T5Config {
     /// Records the program for `batch` texts of `tokens` ids.
     pub fn record(&self, batch: usize, tokens: usize, padding: Padding) -> Result<T5Program> {
         let mut program = Program::new();
+        program.keep_exact();
         let embeddings = program.input("embeddings", [batch, tokens, self.width]);
         let ids = match padding {
             Padding::Seen => None,

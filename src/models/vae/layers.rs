@@ -83,7 +83,9 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// A recorder of an empty program. `band_rows` 0 leaves the choice to [`band_rows`].
     pub fn new(weights: &'a WeightMap, groups: usize, band_rows: usize) -> Self {
-        Self { program: Program::new(), weights, groups, band_rows }
+        let mut program = Program::new();
+        program.keep_exact();
+        Self { program, weights, groups, band_rows }
     }
 
     /// A convolution.

@@ -137,7 +137,7 @@ impl<W: Clone> Streams<W> {
     }
 
     /// Takes what comes next, drawn among the streams that can go on; none if no stream can.
-    pub fn next(&mut self) -> Option<Entry<W>> {
+    pub fn take_next(&mut self) -> Option<Entry<W>> {
         let ready: Vec<usize> = (0..self.queues.len()).filter(|&stream| self.can_go_on(stream)).collect();
         if ready.is_empty() {
             return None;
@@ -228,7 +228,7 @@ mod tests {
 
     /// The work in the order in which it is done.
     fn order(streams: &mut Streams<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| streams.next())
+        std::iter::from_fn(|| streams.take_next())
             .filter_map(|entry| if let Entry::Work(work) = entry { Some(work) } else { None })
             .collect()
     }
