@@ -17,8 +17,14 @@ const HOT: [&str; 3] = ["gemm", "attention", "conv2d"];
 const ACCEPTED: &str = "kernels/spills.txt";
 
 /// Kernels of hot modules that multiply no matrices.
-const WITHOUT_PRODUCTS: [&str; 4] =
-    ["attention_clear_columns", "attention_statistics", "gemm_reduce", "gemm_scale_columns"];
+const WITHOUT_PRODUCTS: [&str; 6] = [
+    "attention_clear_columns",
+    "attention_exact_64",
+    "attention_exact_512",
+    "attention_statistics",
+    "gemm_reduce",
+    "gemm_scale_columns",
+];
 
 /// The tensor cores' instructions: of warps, and of Hopper's warpgroups.
 const PRODUCTS: [&str; 2] = ["HMMA.", "HGMMA."];
