@@ -47,18 +47,18 @@ fn every_optimizer_follows_the_processor_and_repeats_its_bits() {
     }
 }
 
+/// Where a product's epilogue computes from sums that were not rounded yet, what is made again from the kept result
+/// differs by that rounding, so policies agree within the bounds of bf16, and each repeats its own bits.
 #[test]
-fn recomputing_changes_no_bit() {
+fn every_recompute_policy_follows_the_processor() {
     let workshop = Workshop::new();
     let expected = train(&workshop, "cpu", &["recompute=store"]);
-    let mut files = Vec::new();
     for recompute in ["store", "selective", "lean", "full"] {
         let set = [&*format!("recompute={recompute}")];
         let found = train(&workshop, "emulator", &set);
         assert_follows(&found, &expected, recompute);
-        files.push(workshop.lora());
+        assert_eq!(train(&workshop, "emulator", &set), found, "{recompute}");
     }
-    assert!(files.windows(2).all(|pair| pair[0] == pair[1]), "policies end in different files");
 }
 
 /// Masks come from the counters, so both devices drop the same elements.
