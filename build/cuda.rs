@@ -65,6 +65,10 @@ impl<'a> Modules<'a> {
     /// Rust that lists the modules; it names what `src/device/cuda/image.rs` has in scope.
     pub fn table(&self) -> String {
         let mut table = format!("static ABSENT: &str = {:?};\n", self.absent);
+        if self.modules.iter().any(|module| module.fatbin.is_some()) {
+            table.push_str("/// Bytes at an address that suits the driver.\n");
+            table.push_str("#[repr(C, align(64))]\nstruct Aligned<T>(T);\n");
+        }
         table.push_str("static MODULES: &[Module] = &[\n");
         for Module { source, targets, fatbin } in &self.modules {
             let fatbin = fatbin.as_ref().map_or("None".to_owned(), |path| {

@@ -10,9 +10,6 @@ use crate::kernels::low_rank::{LowRankInputGradient, LowRankSide};
 use crate::kernels::{Kernel, Shapes, Update};
 use crate::tensor::TensorId;
 
-/// The head dimension whose norm a product's epilogue can compute.
-const FUSED_HEAD_DIM: usize = 64;
-
 /// Fuses what can be fused.
 pub fn fuse(program: &mut Program) {
     let readers = readers(program);
@@ -86,10 +83,10 @@ fn epilogue(linear: &Linear, second: &Kernel, keeps_y: bool, program: &Program) 
             Some(Epilogue::GatedResidual { gate: node.gate, x: node.x, keeps_y })
         }
         Kernel::QkNorm(node) if node.qkv.from == Some(linear.y) => {
-            let fits = node.parts.iter().all(|part| {
-                let head_dim = program.shape(part.weight).elements();
-                head_dim == FUSED_HEAD_DIM && part.first.is_multiple_of(FUSED_HEAD_DIM)
-            });
+            let fits = node
+                .parts
+                .iter()
+                .all(|part| Epilogue::can_normalise(part.first, program.shape(part.weight).elements()));
             let (parts, heads, to) = (node.parts.clone(), node.heads, node.qkv.to);
             fits.then_some(Epilogue::QkNorm { parts, heads, to, keeps_y })
         }

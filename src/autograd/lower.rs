@@ -5,13 +5,12 @@
 //! those that a kernel names as exact. Trained parameters that are kept in f32 are read through their bf16 working
 //! copy, which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
 
-use crate::autograd::encoding::Encoding;
 use crate::autograd::fuse::fuse;
 use crate::autograd::persistent::{Flat, Part, Place};
 use crate::autograd::program::{Home, Node, Program, Queue, Work};
 use crate::device::{Limits, Precision};
 use crate::kernels::Kernel;
-use crate::kernels::adamw::{AdamW, Form, block8::Map};
+use crate::kernels::adamw::{AdamW, Form};
 use crate::kernels::cast::Cast;
 use crate::tensor::{DType, Shape, TensorId};
 
@@ -30,12 +29,8 @@ fn keep_states(program: &mut Program) {
     for index in 0..program.nodes.len() {
         let Work::Launch(Kernel::AdamW(node)) = &program.nodes[index].work else { continue };
         let AdamW { settings, parameters, moment1, moment2, .. } = node.clone();
-        let encodings = match settings.form {
-            Form::F32 => [Encoding::F32; 2],
-            Form::Bf16 => [Encoding::Bf16; 2],
-            Form::Block8 => [Map::Signed, Map::Unsigned].map(Encoding::Block8),
-        };
-        for (moment, encoding) in [moment1, moment2].into_iter().zip(encodings) {
+        for (moment, flat) in [(moment1, Flat::Moment1), (moment2, Flat::Moment2)] {
+            let encoding = flat.encoding_under(settings.form);
             let tensor = &mut program.tensors[moment.to.index()];
             tensor.dtype = encoding.dtype();
             tensor.shape = [encoding.bytes(tensor.shape.elements()) / encoding.dtype().size()].into();

@@ -51,6 +51,19 @@ pub enum Flat {
     Working,
 }
 
+impl Flat {
+    /// How a device that computes in bf16 keeps this buffer where the optimizer's states have the form `form`.
+    pub fn encoding_under(self, form: Form) -> Encoding {
+        match (form, self) {
+            (_, Self::Working) => Encoding::Bf16,
+            (Form::Bf16, Self::Parameters | Self::Moment1 | Self::Moment2) => Encoding::Bf16,
+            (Form::Block8, Self::Moment1) => Encoding::Block8(Map::Signed),
+            (Form::Block8, Self::Moment2) => Encoding::Block8(Map::Unsigned),
+            _ => Encoding::F32,
+        }
+    }
+}
+
 /// A part of the persistent region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -123,13 +136,7 @@ impl Persistent {
 
     /// How a device that computes in bf16 keeps a flat buffer: no device holds values that this cannot.
     fn form_of(&self, flat: Flat) -> Encoding {
-        match (self.form, flat) {
-            (_, Flat::Working) => Encoding::Bf16,
-            (Form::Bf16, Flat::Parameters | Flat::Moment1 | Flat::Moment2) => Encoding::Bf16,
-            (Form::Block8, Flat::Moment1) => Encoding::Block8(Map::Signed),
-            (Form::Block8, Flat::Moment2) => Encoding::Block8(Map::Unsigned),
-            _ => Encoding::F32,
-        }
+        flat.encoding_under(self.form)
     }
 
     /// The buffer that holds `flat` on a device of `precision`, if there is one.

@@ -186,7 +186,7 @@ impl Program {
     pub fn launch(&mut self, kernel: impl Into<Kernel>) -> Result<()> {
         let kernel = kernel.into();
         kernel.check(self)?;
-        if kernel.cost(self).flops > 0 {
+        if kernel.flops(self) > 0 {
             kernel.writes().into_iter().for_each(|id| self.retain(id, Retention::Store));
         }
         self.push(Work::Launch(kernel), Queue::Compute);
@@ -242,7 +242,7 @@ impl Program {
     /// Floating-point operations of all matrix products of one run.
     pub fn flops(&self) -> u64 {
         let launches = self.nodes.iter().filter_map(|node| match &node.work {
-            Work::Launch(kernel) => Some(kernel.cost(self).flops),
+            Work::Launch(kernel) => Some(kernel.flops(self)),
             Work::WeightArrival { .. } => None,
         });
         launches.sum()

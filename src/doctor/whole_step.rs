@@ -91,7 +91,7 @@ impl Setup {
         let random = RandomWeights::new();
         engine.load_weights(&step.program, &random)?;
         engine.load_weights(&modulation.program, &random)?;
-        self.write_inputs(&mut engine, &step)?;
+        self.write_inputs(&mut engine, &step, &random)?;
         let seconds = engine.time(&step, RUNS)? + engine.time(&update, RUNS)?;
         let free_after = free_memory(device)?;
         Ok(Measured {
@@ -101,13 +101,13 @@ impl Setup {
         })
     }
 
-    fn write_inputs(&self, engine: &mut Engine, planned: &Planned) -> Result<()> {
+    fn write_inputs(&self, engine: &mut Engine, planned: &Planned, random: &RandomWeights) -> Result<()> {
         use crate::autograd::Home;
         use crate::tensor::TensorId;
         for (index, tensor) in planned.program.tensors.iter().enumerate() {
             if tensor.home == Home::Input {
                 let mut values = vec![0.0; tensor.shape.elements()];
-                RandomWeights::new().fill(&mut values, 1.0);
+                random.fill(&mut values, 1.0);
                 engine.write(planned, TensorId(index as u32), &values)?;
             }
         }

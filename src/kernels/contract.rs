@@ -47,16 +47,6 @@ pub trait Shapes {
     fn shape(&self, id: TensorId) -> &Shape;
 }
 
-/// Arithmetic and memory traffic of one launch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
-    /// Floating-point operations of matrix products; 0 marks a kernel that memory bounds, which is therefore
-    /// cheap to run again.
-    pub flops: u64,
-    /// Bytes read and written at least once.
-    pub bytes: u64,
-}
-
 /// What every kernel states about itself.
 pub trait Contract {
     /// Every operand, in a fixed order.

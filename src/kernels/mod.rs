@@ -14,7 +14,7 @@ pub mod scalar;
 mod spread;
 pub mod step_state;
 
-pub use contract::{Contract, Cost, Operand, Shapes, Update};
+pub use contract::{Contract, Operand, Shapes, Update};
 
 use crate::device::Limits;
 use crate::device::{cpu, cuda};
@@ -221,11 +221,10 @@ impl Kernel {
         self.contract().check(shapes)
     }
 
-    /// Arithmetic and traffic of one launch; traffic counts every operand once, in f32.
-    pub fn cost(&self, shapes: &dyn Shapes) -> Cost {
-        let touched = self.reads().into_iter().chain(self.writes());
-        let elements: usize = touched.map(|id| shapes.shape(id).elements()).sum();
-        Cost { flops: self.contract().flops(shapes), bytes: (elements * size_of::<f32>()) as u64 }
+    /// Floating-point operations of the matrix products of one launch; 0 marks a kernel that memory bounds, which is
+    /// therefore cheap to run again.
+    pub fn flops(&self, shapes: &dyn Shapes) -> u64 {
+        self.contract().flops(shapes)
     }
 
     /// Scratch memory of one launch, in bytes.

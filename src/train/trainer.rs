@@ -142,7 +142,7 @@ impl<'a> Trainer<'a> {
     /// A buffer that is missing or has another length.
     pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<()> {
         for (name, flat) in STATE {
-            if self.engine.flat(flat)?.is_none() {
+            if !self.engine.has(flat) {
                 continue;
             }
             let elements = self.engine.layout().elements();

@@ -244,7 +244,7 @@ fn what_no_kernel_computes_is_refused_in_words() {
 }
 
 /// Several orders of warps, with every access of memory watched.
-#[cfg(feature = "emulator")]
+#[cfg(emulator)]
 #[test]
 fn products_have_no_races() {
     use sargent::device::cuda::Architecture;

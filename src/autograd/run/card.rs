@@ -46,23 +46,26 @@ struct Prepared {
 }
 
 impl Card {
-    /// An arena and a persistent region.
+    /// An arena with arbitrary content and a persistent region of zeros.
     pub(super) fn new(gpu: Arc<dyn Gpu>, arena_bytes: usize, layout: Persistent) -> Result<Self> {
         let (compute, transfer) = (gpu.create_stream()?, gpu.create_stream()?);
-        Ok(Self {
+        let persistent_bytes = layout.bytes(Precision::Bf16);
+        let mut card = Self {
             compute,
             transfer,
             freed: gpu.create_event()?,
             arrived: gpu.create_event()?,
             staging: Staging::new(&gpu)?,
             arena: DeviceMemory::new(&gpu, arena_bytes)?,
-            persistent: DeviceMemory::new(&gpu, layout.bytes(Precision::Bf16))?,
+            persistent: DeviceMemory::new(&gpu, persistent_bytes)?,
             layout,
             weights: HashMap::new(),
             slabs: Vec::new(),
             prepared: HashMap::new(),
             gpu,
-        })
+        };
+        card.clear(Region::Persistent, 0, persistent_bytes)?;
+        Ok(card)
     }
 
     fn region(&self, region: Region) -> &DeviceMemory {
@@ -94,6 +97,22 @@ impl Card {
         // SAFETY: the target is live device memory of this card; staged bytes are handed out again only after
         // both streams were waited for.
         unsafe { self.gpu.upload(to, staged.as_ptr(), bytes, stream) }
+    }
+
+    /// Queues a weight's way from its source to `to`.
+    fn upload_weight(
+        &mut self,
+        (name, encoding, elements): (&str, Encoding, usize),
+        to: Address,
+        stream: Stream,
+        source: &dyn WeightSource,
+    ) -> Result<()> {
+        self.upload(to, encoding.bytes(elements), stream, |staged| {
+            let mut values = vec![0.0; elements];
+            source.read(name, &mut values)?;
+            encoding.encode(&values, staged);
+            Ok(())
+        })
     }
 
     /// The address of a tensor outside the arena.
@@ -150,16 +169,11 @@ impl Card {
             return Ok(());
         };
         let tensor = &planned.program.tensors[to.index()];
-        let (encoding, elements) = (Encoding::from(tensor.dtype), tensor.shape.elements());
+        let about = (weight, Encoding::from(tensor.dtype), tensor.shape.elements());
         self.gpu.record(self.freed, self.compute)?;
         self.gpu.wait(self.transfer, self.freed)?;
         let address = self.arena.address() + place.start as Address;
-        self.upload(address, place.len(), self.transfer, |staged| {
-            let mut values = vec![0.0; elements];
-            source.read(weight, &mut values)?;
-            encoding.encode(&values, staged);
-            Ok(())
-        })?;
+        self.upload_weight(about, address, self.transfer, source)?;
         self.gpu.record(self.arrived, self.transfer)?;
         self.gpu.wait(self.compute, self.arrived)
     }
@@ -241,15 +255,9 @@ impl Memory for Card {
         let mut address = slab.address();
         self.slabs.push(slab);
         for (name, encoding, elements) in missing {
-            let bytes = encoding.bytes(elements);
-            self.upload(address, bytes, self.compute, |staged| {
-                let mut values = vec![0.0; elements];
-                source.read(&name, &mut values)?;
-                encoding.encode(&values, staged);
-                Ok(())
-            })?;
+            self.upload_weight((&name, encoding, elements), address, self.compute, source)?;
             self.weights.insert(name, address);
-            address += place(bytes) as Address;
+            address += place(encoding.bytes(elements)) as Address;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// An arena and a persistent region.
+    /// An arena and a persistent region, both of zeros.
     pub(super) fn new(cpu: Cpu, arena_bytes: usize, layout: Persistent) -> Self {
         let persistent = Buffer::zeroed(layout.bytes(Precision::F32));
         Self { cpu, arena: Buffer::zeroed(arena_bytes), persistent, layout, weights: HashMap::new() }

@@ -84,15 +84,12 @@ impl Engine {
     pub fn new(device: impl Into<Device>, arena_bytes: usize, layout: Persistent) -> Result<Self> {
         let device = device.into();
         let limits = device.limits()?;
-        let persistent_bytes = layout.bytes(limits.precision());
         let memory: Box<dyn Memory> = match device {
             Device::Cpu(cpu) => Box::new(Host::new(cpu, arena_bytes, layout.clone())),
             Device::Cuda(gpu) => Box::new(Card::new(gpu, arena_bytes, layout.clone())?),
         };
         let state = vec![0.0; layout.state_words()];
-        let mut engine = Self { limits, layout, memory, state, state_is_old: false };
-        engine.memory.clear(Region::Persistent, 0, persistent_bytes)?;
-        Ok(engine)
+        Ok(Self { limits, layout, memory, state, state_is_old: false })
     }
 
     /// Plans `program` for this engine's device.
@@ -134,6 +131,11 @@ impl Engine {
     /// Loads every resident weight of `program` that is not there yet.
     pub fn load_weights(&mut self, program: &Program, source: &dyn WeightSource) -> Result<()> {
         self.memory.load_weights(program, source)
+    }
+
+    /// Whether the persistent region has a flat buffer.
+    pub fn has(&self, flat: Flat) -> bool {
+        self.layout.encoding(flat, self.limits.precision()).is_some()
     }
 
     /// The values of a flat buffer; none if the region lacks it.

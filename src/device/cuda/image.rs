@@ -21,11 +21,6 @@ pub struct Module {
     pub fatbin: Option<&'static [u8]>,
 }
 
-/// Bytes at an address that suits the driver; a build without CUDA kernels has nothing to align.
-#[allow(dead_code)]
-#[repr(C, align(64))]
-struct Aligned<T>(T);
-
 impl Module {
     /// Whether a card of a compute capability (ten times major plus minor) can run it. Machine code runs on its own
     /// capability and on later ones with the same major number, `90a` on 9.0 alone; PTX runs on all that are newer.

@@ -179,7 +179,7 @@ impl OutputGradient {
     }
 
     /// Bytes of scratch memory that it takes.
-    pub(in crate::kernels) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         if self.scales.is_empty() {
             0
         } else {
@@ -192,17 +192,23 @@ impl OutputGradient {
         if self.scales.is_empty() { self.dy } else { DeviceMatrix { address: workspace, ..self.dy } }
     }
 
-    /// Adds the launch that makes it, if one is needed.
-    pub(in crate::kernels) fn launch(
+    /// Bytes of scratch memory of a group of products that read it, its own included.
+    pub(in crate::kernels) fn workspace_of(&self, group: &Group, architecture: &Architecture) -> usize {
+        self.bytes() + group.workspace(architecture)
+    }
+
+    /// Adds the launch that makes it, if one is needed, and those of a group of products that read it.
+    pub(in crate::kernels) fn launch_with(
         &self,
-        kernel: &'static str,
-        workspace: Address,
+        group: &Group,
+        operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        if self.scales.is_empty() {
-            return Ok(());
+        let (workspace, architecture) = (operands.workspace().0, operands.architecture());
+        if !self.scales.is_empty() {
+            scale_columns(group.kernel, self.scaled(workspace), self.dy, &self.scales, to)?;
         }
-        scale_columns(kernel, self.scaled(workspace), self.dy, &self.scales, to)
+        group.launch(workspace + self.bytes() as Address, &architecture, to)
     }
 }
 
@@ -231,7 +237,7 @@ impl LinearInputGradient {
 
     pub(super) fn workspace_on_card(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
         let group = self.group("LinearInputGradient", Places::Planned(shapes), 0);
-        group.map_or(0, |(gradient, group)| gradient.bytes() + group.workspace(architecture))
+        group.map_or(0, |(gradient, group)| gradient.workspace_of(&group, architecture))
     }
 
     pub(super) fn launch_on_card(
@@ -240,10 +246,8 @@ impl LinearInputGradient {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let (workspace, architecture) = (operands.workspace().0, operands.architecture());
-        let (gradient, group) = self.group(kernel, Places::OnCard(operands), workspace)?;
-        gradient.launch(kernel, workspace, to)?;
-        group.launch(workspace + gradient.bytes() as Address, &architecture, to)?;
+        let (gradient, group) = self.group(kernel, Places::OnCard(operands), operands.workspace().0)?;
+        gradient.launch_with(&group, operands, to)?;
         match self.after().filter(|after| after.dropout.is_some()) {
             Some(after) => after.launch_on_card(kernel, operands, to),
             None => Ok(()),

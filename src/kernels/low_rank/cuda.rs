@@ -105,7 +105,7 @@ impl LowRankHiddenGradient {
 
     pub(super) fn workspace_on_card(&self, shapes: &dyn Shapes, architecture: &Architecture) -> usize {
         let group = self.group("LowRankHiddenGradient", Places::Planned(shapes), 0);
-        group.map_or(0, |(gradient, group)| gradient.bytes() + group.workspace(architecture))
+        group.map_or(0, |(gradient, group)| gradient.workspace_of(&group, architecture))
     }
 
     pub(super) fn launch_on_card(
@@ -114,10 +114,8 @@ impl LowRankHiddenGradient {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        let (workspace, architecture) = (operands.workspace().0, operands.architecture());
-        let (gradient, group) = self.group(kernel, Places::OnCard(operands), workspace)?;
-        gradient.launch(kernel, workspace, to)?;
-        group.launch(workspace + gradient.bytes() as Address, &architecture, to)
+        let (gradient, group) = self.group(kernel, Places::OnCard(operands), operands.workspace().0)?;
+        gradient.launch_with(&group, operands, to)
     }
 }
 
