@@ -80,6 +80,11 @@ pub fn run(args: &DoctorArgs, choice: Option<Choice>) -> std::result::Result<(),
     report.device = describe(&device, &description);
     terminal::say(format_args!("device    {}", report.device))?;
     let failed = examine(args, &device, &mut report)?;
+    if report.cases.is_empty() {
+        let name = args.only.as_deref().unwrap_or_default();
+        let error = Error::usage(format!("there is no kernel whose name contains `{name}`"));
+        return Err(error.hint("leave --only away to check them all").into());
+    }
     if args.bench {
         measure_steps(&device, &mut report)?;
     }
