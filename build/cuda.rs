@@ -47,7 +47,7 @@ impl<'a> Modules<'a> {
             Ok(nvcc) => nvcc,
             Err(reason) => {
                 warn(&format!("no CUDA kernels in this build: {reason}. To have them, {}", nvcc::HINT));
-                return Ok(Self { modules, absent: format!("when it was built, {reason}") });
+                return Ok(Self { modules, absent: format!("when built: {reason}") });
             }
         };
         // tests/fatbins.rs takes the disassembler from beside it.
