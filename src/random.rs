@@ -26,6 +26,20 @@ pub enum Purpose {
     /// Rounding of what the optimizer keeps in bf16; the lane tells parameters (0) and moments (1, 2) apart, the
     /// element is that of the flat buffer.
     StochasticRounding = 9,
+    /// Order of a caption's parts; the lane tells variants of one sample apart.
+    CaptionShuffle = 10,
+    /// Which of a caption's parts are dropped.
+    TagDropout = 11,
+    /// How a picture is changed before it is encoded; the step is the epoch.
+    Augmentation = 12,
+    /// Where a picture is cropped at random; the step is the epoch.
+    CropPlace = 13,
+    /// Which pictures are held out of training.
+    HeldOut = 14,
+    /// Noise and noise levels of held-out samples.
+    Evaluation = 15,
+    /// From which data set a batch comes.
+    BackendChoice = 16,
 }
 
 /// One stream of draws: fixed seed, purpose, lane, step and sample; the element is the argument.

@@ -35,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("ops", &["autograd", "error", "kernels", "tensor"]),
     ("models", &["autograd", "device", "error", "kernels", "ops", "random", "tensor", "weights"]),
     ("export", &["error", "models", "tensor", "weights"]),
-    ("prepare", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
+    ("encode", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
     ("validate", &["autograd", "cache", "diffusion", "error", "models", "tensor", "weights"]),
     (
         "train",
@@ -61,11 +61,11 @@ const ROOMS: [(&str, &[&str]); 23] = [
     (
         "run",
         &[
-            "autograd", "cache", "dataset", "device", "error", "export", "files", "models", "prepare",
+            "autograd", "cache", "dataset", "device", "encode", "error", "export", "files", "models",
             "report", "settings", "train", "validate", "weights",
         ],
     ),
-    ("cli", &["autograd", "device", "doctor", "error", "files", "prepare", "report", "run", "settings"]),
+    ("cli", &["autograd", "device", "doctor", "encode", "error", "files", "report", "run", "settings"]),
 ];
 
 /// The files with `unsafe` code, and why each needs it.

@@ -90,7 +90,7 @@ pub struct Alternative {
     pub fits: bool,
 }
 
-/// Captions that are encoded together, as [`crate::prepare`] does.
+/// Captions that are encoded together, as [`crate::encode`] does.
 const CAPTIONS_A_BATCH: usize = 16;
 
 /// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.

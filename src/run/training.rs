@@ -4,13 +4,13 @@ use crate::autograd::persistent::Flat;
 use crate::cache::{LatentKey, Store, TextKey};
 use crate::dataset::Sample;
 use crate::device::Device;
+use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
 use crate::export;
 use crate::models::adapter::{LoraModule, load};
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
-use crate::prepare::{self, Prepared, Stage, Work};
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::tensorboard::EventWriter;
 use crate::report::{grid, plot};
@@ -86,12 +86,12 @@ pub fn train(
         return Ok(Outcome::NothingToDo);
     }
     let store = opened.store();
-    let Some(prepared) = encode(opened, &store, device, observer, stop)? else {
+    let Some(encoded) = encode(opened, &store, device, observer, stop)? else {
         return Ok(Outcome::Stopped(done));
     };
-    let data = TrainingData::new(&store, sample_keys(opened, &prepared), prepared.empty_caption.clone());
+    let data = TrainingData::new(&store, sample_keys(opened, &encoded), encoded.empty_caption.clone());
     let adapters = opened.drawing_adapters();
-    let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &prepared)?;
+    let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &encoded)?;
     let parts = TrainerParts {
         recipe: &opened.recipe,
         schedule: &opened.schedule,
@@ -149,7 +149,7 @@ fn encode(
     device: &Device,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Option<Prepared>> {
+) -> Result<Option<Encoded>> {
     let work = Work {
         dataset: &opened.dataset,
         prompts: &opened.prompts(),
@@ -158,14 +158,14 @@ fn encode(
         device,
         stop,
     };
-    let prepared = prepare::fill(store, &opened.model, &work, &mut |stage, done, total| {
+    let encoded = encode::fill(store, &opened.model, &work, &mut |stage, done, total| {
         observer.encoding(stage, done, total);
     })?;
-    if let Some(Prepared { new_latents, new_texts, .. }) = &prepared {
+    if let Some(Encoded { new_latents, new_texts, .. }) = &encoded {
         let made = format!("encoded {new_latents} pictures and {new_texts} texts");
         observer.note(&format!("{made}; the rest was in the cache"));
     }
-    Ok(prepared)
+    Ok(encoded)
 }
 
 /// The settings as used, of the run and of its data.
@@ -178,8 +178,8 @@ pub fn header_settings(opened: &Opened) -> Value {
     json!({ "run": opened.settings.changes_weights(), "data": opened.backends.changes_weights() })
 }
 
-fn sample_keys(opened: &Opened, prepared: &Prepared) -> Vec<SampleKeys> {
-    let keys = prepared.latents.iter().zip(&prepared.captions);
+fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
+    let keys = encoded.latents.iter().zip(&encoded.captions);
     let samples = opened.dataset.samples.iter().zip(keys);
     let keys = |(sample, (latents, captions)): (&Sample, (&LatentKey, &Vec<TextKey>))| SampleKeys {
         picture: sample.path.clone(),

@@ -2,9 +2,9 @@
 
 use crate::autograd::Engine;
 use crate::cache::TextEmbeddings;
+use crate::encode::Encoded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::vae::Vae;
-use crate::prepare::Prepared;
 use crate::report::png::{self, PictureText};
 use crate::run::Opened;
 use crate::settings::Size;
@@ -40,13 +40,13 @@ impl<'a> Validation<'a> {
         opened: &'a Opened,
         model: PictureModel<'a>,
         store: &crate::cache::Store,
-        prepared: &Prepared,
+        encoded: &Encoded,
     ) -> Result<Option<Self>> {
         if opened.settings.validation_prompts.is_empty() {
             return Ok(None);
         }
         let mut texts = Vec::new();
-        for key in &prepared.prompts {
+        for key in &encoded.prompts {
             texts.push(store.texts.get(key).ok_or_else(|| {
                 Error::new(ErrorKind::Files, "cache", "an embedding that was just made is gone or damaged")
             })?);

@@ -35,7 +35,7 @@ pub struct Work<'a> {
 
 /// The keys under which everything lies.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct Encoded {
     /// Latents of every sample.
     pub latents: Vec<LatentKey>,
     /// Captions of every sample, one key a variant.
@@ -68,7 +68,7 @@ pub fn fill(
     model: &ModelFiles,
     work: &Work<'_>,
     progress: &mut dyn FnMut(Stage, usize, usize),
-) -> Result<Option<Prepared>> {
+) -> Result<Option<Encoded>> {
     let vae_hash = model.vae_fingerprint()?;
     let latents: Vec<LatentKey> =
         work.dataset.samples.iter().map(|sample| latent_key(sample, &vae_hash)).collect();
@@ -94,7 +94,7 @@ pub fn fill(
     missing.sort_by(|a, b| a.text.cmp(&b.text));
     missing.dedup();
     let new_texts = encode_texts(store, &encoders, &missing, work, progress)?;
-    Ok(new_texts.map(|new_texts| Prepared {
+    Ok(new_texts.map(|new_texts| Encoded {
         latents,
         captions,
         prompts,
