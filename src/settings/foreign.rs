@@ -32,8 +32,9 @@ pub const IGNORED: &[Ignored] = &[
         "webhook_config", "webhook_reporting_interval"] },
     Ignored { why: "metrics.jsonl and tensorboard/ in the output folder hold what was measured", names: &[
         "report_to", "tracker_project_name", "tracker_run_name", "tracker_image_layout", "logging_dir",
-        "print_filenames", "print_sampler_statistics", "eval_dataset_id", "eval_steps_interval",
-        "eval_step_interval", "eval_timesteps", "num_eval_images"] },
+        "print_filenames", "print_sampler_statistics"] },
+    Ignored { why: "eval_share holds pictures of the data sets themselves out of training", names: &[
+        "eval_dataset_id", "num_eval_images"] },
     Ignored { why: "the device chooses its own number formats, never coarser than asked", names: &[
         "mixed_precision", "gradient_precision", "base_model_default_dtype", "vae_dtype", "quantize_via",
         "quantize_activations", "text_encoder_1_precision", "text_encoder_2_precision",

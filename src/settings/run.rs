@@ -1,8 +1,8 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
@@ -113,6 +113,16 @@ pub struct RunSettings {
     pub checkpoints_total_limit: usize,
     pub checkpoints_state_limit: usize,
     pub resume_from_checkpoint: Option<String>,
+
+    pub eval_share: f64,
+    pub eval_steps: u64,
+    pub eval_noise_levels: usize,
+    pub guard: GuardAction,
+    pub guard_rise: f64,
+    pub guard_patience: usize,
+    pub guard_gradient_factor: f64,
+    pub guard_lr_factor: f64,
+    pub guard_rollbacks: u64,
 
     /// Every prompt to draw: the library's, then `validation_prompt`.
     #[serde(skip)]

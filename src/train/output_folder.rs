@@ -120,6 +120,16 @@ impl OutputFolder {
         self.path.join("metrics.jsonl")
     }
 
+    /// The evaluations of held-out pictures.
+    pub fn evaluations(&self) -> PathBuf {
+        self.path.join("evaluation.jsonl")
+    }
+
+    /// The pictures that are held out of training.
+    pub fn held_out(&self) -> PathBuf {
+        self.path.join("held_out.txt")
+    }
+
     /// The folder of event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.path.join(TENSORBOARD)
@@ -163,7 +173,15 @@ impl OutputFolder {
         for checkpoint in checkpoint::list(self)? {
             checkpoint::remove(self, &checkpoint)?;
         }
-        for file in [self.lora(), self.metrics(), self.plot(), self.before_after(), self.strengths()] {
+        for file in [
+            self.lora(),
+            self.metrics(),
+            self.plot(),
+            self.before_after(),
+            self.strengths(),
+            self.evaluations(),
+            self.held_out(),
+        ] {
             remove_file(&file)?;
         }
         for (folder, prefix) in [(VALIDATION, VALIDATION_STEP), (TENSORBOARD, EVENTS)] {
