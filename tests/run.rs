@@ -14,6 +14,7 @@ mod run {
     mod mistakes;
     mod optimizers;
     mod planning;
+    mod reporting;
     mod surgery;
     mod workshop;
 }

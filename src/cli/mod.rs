@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod overrides;
 mod plan;
+mod report;
 mod sample;
 mod terminal;
 mod train;
@@ -39,6 +40,7 @@ enum Command {
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
+    Report(report::ReportArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -76,6 +78,7 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
+        Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

@@ -15,6 +15,7 @@ mod read;
 mod resume;
 mod run;
 mod settle;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -29,3 +30,4 @@ pub use keys::{Effect, Key, Section};
 pub use kind::Kind;
 pub use prompts::ValidationPrompt;
 pub use run::{RunSettings, parse_settings_bytes};
+pub use told::{ToldSection, ToldSetting};

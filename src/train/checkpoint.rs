@@ -3,7 +3,8 @@
 //! A checkpoint is a folder `checkpoint-N` with the LoRA after N steps and, in the newest ones, the state: every
 //! number that training goes on from (`state.safetensors`), and what it belongs to, with checksums (`state.json`).
 
-use super::output_folder::{self, LORA_FILE, OutputFolder, REMOVING, Resume, WRITING};
+use super::output_folder::{self, OutputFolder, REMOVING, Resume, WRITING};
+use super::places::LORA_FILE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{SaveDtype, write_lora};
 use crate::files;

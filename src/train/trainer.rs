@@ -50,8 +50,21 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Its samples.
     pub samples: usize,
+    /// Noise level and loss of each of them.
+    pub losses: Vec<SampleLoss>,
     /// Wall time.
     pub seconds: f64,
+}
+
+/// How the model did on one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleLoss {
+    /// Its index in the dataset.
+    pub sample: usize,
+    /// The noise level.
+    pub sigma: f64,
+    /// The loss there, weighted as the recipe says.
+    pub loss: f64,
 }
 
 /// What a trainer needs that does not change.
@@ -198,9 +211,9 @@ impl<'a> Trainer<'a> {
         }
         let learning_rate = self.prepare_step_state(samples)?;
         self.engine.clear_flat(Flat::Gradients)?;
-        let mut loss = 0.0;
+        let mut losses = Vec::with_capacity(samples);
         for micro in &micro_batches {
-            loss += self.run_micro_batch(micro)?;
+            losses.extend(self.run_micro_batch(micro)?);
         }
         self.engine.run(&self.programs.optimize)?;
         let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)?).gradient_norm);
@@ -212,10 +225,11 @@ impl<'a> Trainer<'a> {
         Ok(StepReport {
             step: self.step,
             epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
-            loss: loss / samples as f64,
+            loss: losses.iter().map(|sample| sample.loss).sum::<f64>() / samples as f64,
             learning_rate,
             gradient_norm,
             samples,
+            losses,
             seconds: start.elapsed().as_secs_f64(),
         })
     }
@@ -274,8 +288,8 @@ impl<'a> Trainer<'a> {
         Ok(learning_rate)
     }
 
-    /// Adds one micro-batch's gradients and returns the sum of its samples' losses.
-    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<f64> {
+    /// Adds one micro-batch's gradients and returns its samples' losses.
+    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<SampleLoss>> {
         let (batch, samples) = (&micro.batch, micro.batch.samples.len());
         let vectors = self.ahead.take(samples);
         let (recipe, step, tokens) = (self.recipe, self.step, micro.shape.image_tokens());
@@ -293,11 +307,17 @@ impl<'a> Trainer<'a> {
         };
         self.engine.run(planned)?;
         let state = self.engine.step_state(samples)?;
-        let losses: Vec<f64> = step_state::samples(state).iter().map(|s| f64::from(s.loss)).collect();
-        let of_samples = losses.iter().zip(batch.samples.iter().copied());
+        let of_samples = step_state::samples(state).iter().zip(&batch.samples);
+        let losses: Vec<_> = of_samples
+            .map(|(state, &sample)| SampleLoss {
+                sample,
+                sigma: f64::from(state.sigma),
+                loss: f64::from(state.loss),
+            })
+            .collect();
         let mut broken =
-            of_samples.filter(|(loss, _)| !loss.is_finite()).map(|(_, sample)| sample).peekable();
-        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses.iter().sum()) }
+            losses.iter().filter(|loss| !loss.loss.is_finite()).map(|loss| loss.sample).peekable();
+        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses) }
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
