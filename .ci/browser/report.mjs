@@ -14,12 +14,13 @@ async function slide(page) {
   const last = await sources(page);
   check(last.length > 0 && last.every((source) => source.startsWith("data:image/")), "pictures are in the page");
   const slider = page.locator("#slider");
+  await slider.scrollIntoViewIfNeeded();
   const box = await slider.boundingBox();
   await page.mouse.click(box.x + 4, box.y + box.height / 2);
   check(await page.locator("#at").textContent() === "0", "a click at the left end shows step 0");
   const first = await sources(page);
   check(first.every((source, i) => source !== last[i]), "every picture has changed");
-  await page.locator("h2").first().click();
+  await page.locator("#title").click();
   const steps = Number(await slider.getAttribute("max"));
   for (let i = 0; i < steps; i += 1) await page.keyboard.press("ArrowRight");
   check(JSON.stringify(await sources(page)) === JSON.stringify(last), "the arrow keys lead to the last step");
@@ -31,6 +32,7 @@ async function compare(page) {
   const [base, now] = [await frame.locator(".base").boundingBox(), await frame.locator(".now").boundingBox()];
   check(now.x >= base.x + base.width - 1, "base and picture are side by side");
   await page.getByText("wipe").click();
+  await frame.scrollIntoViewIfNeeded();
   const box = await frame.boundingBox();
   await page.mouse.move(box.x + box.width / 4, box.y + box.height / 2);
   const clip = await frame.locator(".now").evaluate((one) => getComputedStyle(one).clipPath);
@@ -40,6 +42,7 @@ async function compare(page) {
 
 async function readCurves(page) {
   const chart = page.locator(".chart").first();
+  await chart.scrollIntoViewIfNeeded();
   check(await page.locator(".chart polyline").count() >= 3, "curves are drawn");
   const told = () => chart.locator("figcaption span").textContent();
   const [end, box] = [await told(), await chart.locator("svg").boundingBox()];
