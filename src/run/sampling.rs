@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::files;
-use crate::models::adapter::{Adapters, LoraModule, load};
+use crate::models::adapter::{AdapterModule, Adapters, load};
 use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
 use crate::models::vae::Vae;
@@ -68,7 +68,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
             adapters: &adapters,
             persistent: &persistent,
         };
-        load::write(&mut engine, &adapters, &loaded)?;
+        load::write(&mut engine, &adapters, loaded.iter().flatten())?;
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         Drawing::new(drawn).draw(&mut engine, prompt, picture)?
     };
@@ -87,12 +87,12 @@ fn refuse_unwritable(out: &Path) -> Result<()> {
 }
 
 /// The adapters of all files, and their values.
-fn read_loras(config: &MmditConfig, loras: &[(PathBuf, f64)]) -> Result<(Adapters, Vec<Vec<LoraModule>>)> {
+fn read_loras(config: &MmditConfig, loras: &[(PathBuf, f64)]) -> Result<(Adapters, Vec<Vec<AdapterModule>>)> {
     let mut adapters = Adapters::default();
     let mut loaded = Vec::new();
     for (index, (path, strength)) in loras.iter().enumerate() {
-        let modules = export::read_lora(path)?;
-        adapters.pairs.extend(load::pairs(config, path, index, &modules, *strength)?);
+        let modules: Vec<AdapterModule> = export::read_lora(path)?.into_iter().map(Into::into).collect();
+        adapters.all.extend(load::adapters(config, path, &format!("{index}."), &modules, *strength)?);
         loaded.push(modules);
     }
     Ok((adapters, loaded))

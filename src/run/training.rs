@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
 use crate::export;
-use crate::models::adapter::{LoraModule, load};
+use crate::models::adapter::{AdapterModule, load};
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
@@ -290,7 +290,7 @@ impl Running<'_, '_> {
     }
 
     /// The adapters as they are exported.
-    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<LoraModule>> {
+    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<AdapterModule>> {
         let averaged = self.opened.recipe.average.is_some();
         let source = if averaged { Flat::Average } else { Flat::Parameters };
         load::collect(trainer.engine(), &self.opened.recipe.adapters, source)

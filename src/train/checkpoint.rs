@@ -7,7 +7,7 @@ use super::output_folder::{self, LORA_FILE, OutputFolder, REMOVING, Resume, WRIT
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{SaveDtype, write_lora};
 use crate::files;
-use crate::models::adapter::LoraModule;
+use crate::models::adapter::{AdapterModule, LoraModule};
 use crate::settings::{self, RunSettings};
 use crate::weights::{TensorBytes, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct Snapshot<'a> {
     /// Finished optimizer steps.
     pub step: u64,
     /// The LoRA as it is exported.
-    pub modules: &'a [LoraModule],
+    pub modules: &'a [AdapterModule],
     /// Number format of the exported LoRA.
     pub dtype: SaveDtype,
     /// The settings in the LoRA's header.
@@ -101,7 +101,9 @@ pub fn save(output: &OutputFolder, snapshot: &Snapshot<'_>) -> Result<()> {
     refuse_not_finite(snapshot)?;
     publish(output, snapshot.step, |folder| {
         let lora = folder.join(LORA_FILE);
-        write_lora(&lora, snapshot.modules, snapshot.dtype, snapshot.header_settings)?;
+        let modules: Vec<LoraModule> =
+            snapshot.modules.iter().cloned().map(TryInto::try_into).collect::<Result<_>>()?;
+        write_lora(&lora, &modules, snapshot.dtype, snapshot.header_settings)?;
         let tensors = snapshot.tensors.iter();
         let tensors: Vec<_> =
             tensors.map(|&(name, values)| TensorBytes::f32(name, [values.len()], values)).collect();

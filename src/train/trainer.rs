@@ -102,17 +102,19 @@ impl<'a> Trainer<'a> {
         let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
         let mut trainer =
             Self { recipe, schedule, data, positions, text_tokens, engine, programs, ahead, step: 0 };
-        trainer.initialise()?;
+        trainer.initialise(weights)?;
         Ok(trainer)
     }
 
-    /// Writes the initial adapters: A drawn, B zero. The moving average starts as their copy.
-    fn initialise(&mut self) -> Result<()> {
+    /// Writes the initial adapters, which change nothing yet. The moving average starts as their copy.
+    fn initialise(&mut self, weights: &dyn WeightSource) -> Result<()> {
+        let Recipe { adapters, init, seed, .. } = self.recipe;
         let mut start = vec![0.0; self.engine.layout().elements()];
-        for (index, pair) in self.recipe.adapters.pairs.iter().enumerate() {
-            let values = self.recipe.adapters.initial_a(index, self.recipe.init, self.recipe.seed);
-            if let Some(parameter) = self.engine.layout().parameter(&pair.a_name()) {
-                start[parameter.offset..][..values.len()].copy_from_slice(&values);
+        for index in 0..adapters.all.len() {
+            for (name, values) in adapters.initial(index, *init, *seed, weights)? {
+                if let Some(parameter) = self.engine.layout().parameter(&name) {
+                    start[parameter.offset..][..values.len()].copy_from_slice(&values);
+                }
             }
         }
         [Flat::Parameters, Flat::Average]

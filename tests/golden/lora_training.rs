@@ -15,7 +15,7 @@ use sargent::error::{Error, Result};
 use sargent::export::read_lora;
 use sargent::kernels::adamw::{AdamWSettings, Form};
 use sargent::kernels::step_state;
-use sargent::models::adapter::{Adapters, LoraModule, load};
+use sargent::models::adapter::{AdapterModule, Adapters, LoraModule, load};
 use sargent::models::mmdit::{ModulationVectors, TransformerInputs, record_transformer};
 use sargent::ops::{self, flow};
 use sargent::optimizer::schedule::LearningRate;
@@ -357,11 +357,12 @@ fn write_without_metadata(file: &Path, bare: &Path) -> Result<()> {
 
 /// The prediction for the probe inputs with the adapters of a file.
 fn predict_with(model: &Model, path: &Path, loaded: Vec<LoraModule>, probe: &Tensors) -> Result<Vec<f32>> {
-    let pairs = load::pairs(&model.config, path, 0, &loaded, 1.0)?;
-    let adapters = Adapters { pairs, ..Adapters::default() };
+    let loaded: Vec<AdapterModule> = loaded.into_iter().map(Into::into).collect();
+    let all = load::adapters(&model.config, path, "", &loaded, 1.0)?;
+    let adapters = Adapters { all, ..Adapters::default() };
     let (shape, tokens) = (probe.shape("probe_latents")?, probe.shape("probe_prompt_embeds")?[1]);
     let mut predictor = model.predictor(device()?, &adapters, &shape, tokens, &[])?;
-    load::write(predictor.engine(), &adapters, &[loaded])?;
+    load::write(predictor.engine(), &adapters, &loaded)?;
     predictor.predict(Question {
         latents: &probe.f32("probe_latents")?,
         timesteps: &probe.f32("probe_timesteps")?,

@@ -13,6 +13,8 @@ pub struct Module {
     pub weight: String,
     /// Its rows of that weight.
     pub rows: Range<usize>,
+    /// All rows of that weight.
+    pub weight_rows: usize,
     /// Columns of its input.
     pub inputs: usize,
     /// Whether it lies in a block and is no modulation layer: what can be trained.
@@ -32,6 +34,7 @@ pub fn modules(config: &MmditConfig) -> Vec<Module> {
         path: path.to_owned(),
         weight: weight.to_owned(),
         rows: 0..outputs,
+        weight_rows: outputs,
         inputs,
         trainable: false,
         halves_swapped,
@@ -59,6 +62,7 @@ fn block_modules(config: &MmditConfig, block: usize) -> Vec<Module> {
         all.push(Module {
             path: format!("transformer_blocks.{block}.{path}"),
             weight: block_name(block, weight),
+            weight_rows: if weight.ends_with("qkv") { 3 * d } else { rows.end },
             rows,
             inputs,
             trainable: !modulation,
