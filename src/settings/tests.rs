@@ -174,8 +174,8 @@ fn wrong_values_name_their_key() {
 #[test]
 fn what_would_change_the_result_is_refused() {
     for (key, value) in [
-        ("use_dora", json!(true)),
-        ("lora_type", json!("lycoris")),
+        ("peft_lora_mode", json!("singlora")),
+        ("lora_type", json!("lokr")),
         ("base_model_precision", json!("int8-quanto")),
         ("model_type", json!("full")),
         ("model_family", json!("sdxl")),

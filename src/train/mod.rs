@@ -1,9 +1,10 @@
 //! The training run: what a step computes, in which order, and what survives between steps.
 //!
-//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
+//! [`recipe`] turns settings into what is trained and how, with the adapters of `adapters`; [`step`] and [`optimize`] record programs;
 //! [`memory`] adds up what all of it needs; [`trainer`] runs it; [`checkpoint`] and [`output_folder`] keep what
 //! it leaves. The room reports steps; images and printing are its caller's.
 
+mod adapters;
 pub mod checkpoint;
 pub mod data;
 pub mod memory;

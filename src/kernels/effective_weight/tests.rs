@@ -24,7 +24,7 @@ impl Wide {
 
     fn drawn(lane: u32, rows: usize, columns: usize) -> Self {
         let stream = Stream::new(7, Purpose::Noise, lane, 0, 0);
-        Self::new(rows, columns, |i, j| f64::from(stream.normal((i * columns + j) as u32)))
+        Self::new(rows, columns, |i, j| f64::from(stream.normal(i * columns + j)))
     }
 
     fn at(&self, row: usize, column: usize) -> f64 {

@@ -11,6 +11,7 @@ pub mod lokr;
 pub mod lora_module;
 mod lowering;
 pub mod modules;
+pub mod patterns;
 pub mod targets;
 mod values;
 

@@ -23,6 +23,21 @@ pub struct Module {
     pub halves_swapped: bool,
 }
 
+impl Module {
+    /// The transformer block that it lies in, if it lies in one.
+    pub fn block(&self) -> Option<usize> {
+        self.path.strip_prefix("transformer_blocks.")?.split('.').next()?.parse().ok()
+    }
+
+    /// Its name inside its block, such as `attn.to_q`; outside the blocks the whole path.
+    pub fn name_in_block(&self) -> &str {
+        match self.block() {
+            Some(_) => self.path.splitn(3, '.').nth(2).unwrap_or_default(),
+            None => &self.path,
+        }
+    }
+}
+
 /// All linear layers, block by block, then those outside.
 pub fn modules(config: &MmditConfig) -> Vec<Module> {
     let d = config.width;
