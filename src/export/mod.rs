@@ -1,13 +1,21 @@
-//! The LoRA file: key names, alpha folded in, reproducible bytes.
+//! Adapter files: read in the forms of all trainers, written in those of all readers, and proven by reading them back
+//! as each reader would.
 //!
-//! One form is written ([`write_lora`]); the forms of other tools are read ([`read_lora`]).
+//! `layers` holds the names, `read` and `write` the forms, `proof` the readers' rules, one file each.
 
-mod lora_reader;
-mod lora_writer;
-mod module_names;
+mod base;
+mod layers;
+mod lora_only;
+mod low_rank;
+mod read;
+mod rows;
+mod weight_change;
+mod write;
 
-pub use lora_reader::read_lora;
-pub use lora_writer::{SaveDtype, write_lora};
+pub use base::Base;
+pub use lora_only::{read_lora, write_lora};
+pub use read::AdapterFile;
+pub use write::{Alpha, Form, Request, SaveDtype, write};
 
 #[cfg(test)]
 mod tests;
