@@ -1,12 +1,12 @@
 //! The model that an adapter belongs to: its layers by diffusers' names, and their weights when they are needed.
 
+use super::weight_change::size;
 use crate::error::{Error, Result};
 use crate::models::adapter::{AdapterModule, Module, modules};
 use crate::models::mmdit::MmditConfig;
-use crate::weights::{Weight, WeightMap, open_mmdit};
+use crate::weights::{FileRows, Weight, WeightMap, open_mmdit};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use super::weight_change::size;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -74,12 +74,29 @@ impl Base {
         Ok(rows)
     }
 
+    /// Where the rows of the weight with the canonical name `weight` (without `.weight`) lie in the files.
+    pub(super) fn file_rows(&self, weight: &str) -> Result<&[FileRows]> {
+        Ok(&self.weights.get(&format!("{weight}.weight"))?.rows)
+    }
+
     /// Rows of the weight with the canonical name `weight` (without `.weight`).
-    pub fn canonical_rows(&self, weight: &str, rows: std::ops::Range<usize>) -> Result<Vec<f64>> {
+    pub fn canonical_rows(&self, weight: &str, rows: Range<usize>) -> Result<Vec<f64>> {
         let weight: &Weight = self.weights.get(&format!("{weight}.weight"))?;
         let columns = weight.elements() / weight.row_count().max(1);
         let mut values = vec![0.0_f32; rows.len() * columns];
         weight.read_rows_f32(rows, &mut values)?;
         Ok(values.into_iter().map(f64::from).collect())
     }
+}
+
+/// The rows of the layer in diffusers' order that are the rows `rows` of its weight, of which none crosses the layer's
+/// middle.
+pub(super) fn own_rows(layer: &Module, rows: &Range<usize>) -> Range<usize> {
+    let (first, half) = (rows.start - layer.rows.start, layer.rows.len() / 2);
+    let start = match layer.halves_swapped {
+        false => first,
+        true if first < half => first + layer.rows.len() - half,
+        true => first - half,
+    };
+    start..start + rows.len()
 }

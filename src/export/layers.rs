@@ -130,6 +130,11 @@ pub(super) fn single_file(module: &str) -> Option<(String, usize, usize)> {
     Some(((*single).to_owned(), 0, 1))
 }
 
+/// Whether the layer is one of three that the single-file layout has as one.
+pub(super) fn is_part_of_three(module: &str) -> bool {
+    single_file(module).is_some_and(|(_, _, parts)| parts == 3)
+}
+
 fn find_in_block(flat: &str) -> Option<Layer> {
     if let Some((block, layer)) = flat.strip_prefix("joint_blocks_").and_then(split_block) {
         let (_, modules) = BLOCK_LAYERS.iter().find(|(single, _)| flattened(single) == layer)?;

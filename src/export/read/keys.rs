@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// A part of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::export) enum Role {
+pub(super) enum Role {
     /// A of a low-rank pair, `[rank, in]`.
     Down,
     /// B of a low-rank pair, `[out, rank]`.
@@ -94,7 +94,7 @@ pub(super) struct Sorted {
 }
 
 /// The layer's name and the part that `key` stands for; `None` if it has no known ending.
-pub(in crate::export) fn role(key: &str) -> Option<(&str, Role)> {
+pub(super) fn role(key: &str) -> Option<(&str, Role)> {
     let longest = ENDINGS.iter().filter(|(ending, _)| key.ends_with(ending)).max_by_key(|(e, _)| e.len());
     longest.and_then(|(ending, role)| Some((key.strip_suffix(ending)?, *role)))
 }

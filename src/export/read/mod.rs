@@ -5,13 +5,12 @@ mod keys;
 mod metadata;
 mod split;
 
-pub(super) use keys::{Role, role};
-
 use super::layers::{self, Layer};
 use crate::error::{Error, Result};
 use crate::models::adapter::AdapterModule;
+use crate::tensor::DType;
 use crate::weights::TensorFile;
-use keys::{Group, Sorted};
+use keys::{Group, Role, Sorted};
 use metadata::Stated;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +33,8 @@ pub struct AdapterFile {
     pub not_finite: Vec<String>,
     /// Whose way of naming layers the file follows.
     pub naming: &'static str,
+    /// The element type of all its weights, if they have one in common.
+    pub dtype: Option<DType>,
     /// Modules whose layer is fused in the file (q, k and v as one).
     pub fused: usize,
     /// The header's strings.
@@ -60,6 +61,7 @@ impl AdapterFile {
             unknown: sorted.unknown.clone(),
             not_finite: Vec::new(),
             naming: naming(&sorted),
+            dtype: common_dtype(&file, &sorted),
             fused: 0,
             metadata: file.metadata().clone(),
         };
@@ -103,6 +105,24 @@ impl AdapterFile {
         split::into_modules(file.path(), name, layer, change, read.magnitude)
     }
 
+    /// Whether kohya's trainer had q, k and v apart: it then writes a rank of three times and the alpha of one.
+    pub fn is_split_qkv(&self) -> bool {
+        let arguments = self.metadata.get("ss_network_args").map(String::as_str).unwrap_or("");
+        let compact: String = arguments.chars().filter(|c| !c.is_whitespace()).collect();
+        self.fused > 0 && compact.to_lowercase().contains(r#""split_qkv":"true""#)
+    }
+
+    /// Gives the modules of q, k and v the strength that they were trained at, where [`Self::is_split_qkv`].
+    pub fn restore_split_qkv(&mut self) {
+        if self.is_split_qkv() {
+            let of_three = self.modules.iter_mut().filter(|module| layers::is_part_of_three(&module.module));
+            of_three.for_each(|module| {
+                let scale = super::weight_change::scale(&module.change);
+                split::set_scale(&mut module.change, 3.0 * scale);
+            });
+        }
+    }
+
     /// The file itself, if everything in it that bears on the transformer has been understood.
     ///
     /// # Errors
@@ -131,6 +151,17 @@ pub(super) fn open(path: &Path) -> Result<TensorFile> {
         Error::weights(path, format!("not a whole safetensors file ({})", e.cause))
             .hint("download or export the LoRA again")
     })
+}
+
+/// The element type of all tensors but alphas.
+fn common_dtype(file: &TensorFile, sorted: &Sorted) -> Option<DType> {
+    let parts = sorted.groups.values().flatten().filter(|(role, _)| **role != Role::Alpha);
+    let mut types: Vec<DType> = parts.filter_map(|(_, key)| Some(file.view(key).ok()?.dtype)).collect();
+    types.dedup();
+    match types.as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    }
 }
 
 /// The way of naming that most layers follow.

@@ -8,8 +8,8 @@ mod kohya;
 mod lycoris;
 mod peft;
 
-pub(super) use encode::encode;
 pub use encode::SaveDtype;
+pub(super) use encode::encode;
 
 use super::base::Base;
 use super::weight_change::matrices;
