@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod run {
+    mod adapters;
     mod beginning;
     mod checkpoints;
     mod disk;

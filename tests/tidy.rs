@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// - `settings` are words and numbers: only `train` (recipe, checkpoints), `run` and `cli` read them. The other rooms
 ///   get plain structs.
 /// - `cache` keeps its entries as safetensors files, whose reader and writer are in `weights`.
-/// - The values of a LoRA (`models::adapter::LoraModule`) belong to the adapters; `export` writes and reads them as
+/// - The values of a LoRA (`models::adapter::AdapterModule`) belong to the adapters; `export` writes and reads them as
 ///   files. So `export` imports `models`, and models know no file format of a LoRA.
 /// - `train` imports `export`, because a checkpoint holds the LoRA in the form in which it is exported.
 /// - `report` gets numbers and pictures as plain values and knows nothing of a run.

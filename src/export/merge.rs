@@ -1,11 +1,11 @@
 //! A model with an adapter merged into its weights: the same files with the same names and element types, each sum
 //! made in f64 and rounded once. A stretch of one tensor is in memory at a time.
 
-use super::base::{Base, own_rows};
-use super::weight_change::{RowNorm, WeightChange, changed_rows};
+use super::base::Base;
+use super::changes::Changes;
 use super::write::{SaveDtype, encode};
 use crate::error::{Error, Result};
-use crate::models::adapter::{AdapterModule, Module};
+use crate::models::adapter::AdapterModule;
 use crate::tensor::DType;
 use crate::weights::{TensorFile, rewrite};
 use std::collections::BTreeMap;
@@ -54,14 +54,6 @@ fn refuse_existing(base: &Base, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A change and where it goes.
-struct Placed {
-    layer: Module,
-    change: WeightChange,
-    magnitude: Option<Vec<f32>>,
-    strength: f64,
-}
-
 /// A stretch of a file's tensor that is a stretch of a weight.
 struct Place {
     weight: String,
@@ -72,35 +64,33 @@ struct Place {
 /// What has to be changed where.
 struct Plan<'a> {
     base: &'a Base,
-    placed: BTreeMap<String, Vec<Placed>>,
+    changes: Changes,
     /// By file and tensor.
     places: BTreeMap<(PathBuf, String), Vec<Place>>,
 }
 
 impl<'a> Plan<'a> {
     fn new(base: &'a Base, modules: &[AdapterModule], strength: f64) -> Result<Self> {
-        let mut placed: BTreeMap<String, Vec<Placed>> = BTreeMap::new();
+        let mut changes = Changes::default();
         for module in modules {
-            let Some(layer) = base.layer(&module.module).cloned() else { continue };
-            let change = WeightChange::new(&module.change);
-            let magnitude = module.magnitude.clone();
-            let list = placed.entry(layer.weight.clone()).or_default();
-            list.push(Placed { layer, change, magnitude, strength });
+            if let Some(layer) = base.layer(&module.module) {
+                changes.add(layer, module, strength);
+            }
         }
         let mut places: BTreeMap<(PathBuf, String), Vec<Place>> = BTreeMap::new();
-        for (weight, list) in &placed {
+        for weight in changes.weights() {
             let mut first_in_weight = 0;
             for rows in base.file_rows(weight)? {
                 let here = first_in_weight..first_in_weight + rows.rows.len();
-                if list.iter().any(|placed| !overlap(&placed.layer.rows, &here).is_empty()) {
+                if changes.touch(weight, &here) {
                     let key = (rows.file.path().to_owned(), rows.tensor.clone());
-                    let place = Place { weight: weight.clone(), in_file: rows.rows.clone(), first_in_weight };
+                    let place = Place { weight: weight.to_owned(), in_file: rows.rows.clone(), first_in_weight };
                     places.entry(key).or_default().push(place);
                 }
                 first_in_weight = here.end;
             }
         }
-        Ok(Self { base, placed, places })
+        Ok(Self { base, changes, places })
     }
 
     /// The file `from` with its changes.
@@ -171,34 +161,7 @@ impl<'a> Plan<'a> {
     /// Rows of a weight with all that is added to them.
     fn sum(&self, weight: &str, rows: Range<usize>) -> Result<Vec<f64>> {
         let mut sum = self.base.canonical_rows(weight, rows.clone())?;
-        for placed in self.placed.get(weight).into_iter().flatten() {
-            let middle = placed.layer.rows.start + placed.layer.rows.len() / 2;
-            for half in [placed.layer.rows.start..middle, middle..placed.layer.rows.end] {
-                let here = overlap(&half, &rows);
-                if !here.is_empty() {
-                    let columns = placed.change.columns();
-                    let part = (here.start - rows.start) * columns..(here.end - rows.start) * columns;
-                    placed.add(&here, &mut sum[part]);
-                }
-            }
-        }
+        self.changes.apply(weight, &rows, &mut sum);
         Ok(sum)
     }
-}
-
-impl Placed {
-    /// Adds the change of the rows `rows` of the weight to them.
-    fn add(&self, rows: &Range<usize>, weight: &mut [f64]) {
-        let own = own_rows(&self.layer, rows);
-        let magnitude = self.magnitude.as_ref().map(|all| (&all[own.clone()], RowNorm::Changed));
-        let changed = changed_rows(weight, &self.change.delta(own), self.change.columns(), magnitude);
-        for (weight, changed) in weight.iter_mut().zip(changed) {
-            *weight += self.strength * (changed - *weight);
-        }
-    }
-}
-
-fn overlap(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
-    let start = one.start.max(other.start);
-    start..one.end.min(other.end).max(start)
 }

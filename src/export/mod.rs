@@ -5,12 +5,13 @@
 //! `conversion` is the way from file to file, `merge` that into a model, `inspection` says what a file is.
 
 mod base;
+mod changes;
 mod conversion;
 mod inspection;
 mod layers;
-mod lora_only;
 mod low_rank;
 mod merge;
+mod own_form;
 pub mod proof;
 mod read;
 mod resize;
@@ -19,10 +20,11 @@ mod weight_change;
 mod write;
 
 pub use base::Base;
+pub use changes::Changes;
 pub use conversion::{Conversion, Converted, convert};
 pub use inspection::{Inspection, ModuleReport, inspect};
-pub use lora_only::{read_lora, write_lora};
 pub use merge::{Merged, merge};
+pub use own_form::{read_adapters, write_adapters};
 pub use read::AdapterFile;
 pub use write::{Alpha, Form, Request, SaveDtype, write};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{Error, ErrorKind};
-use crate::models::adapter::LoraModule;
+use crate::models::adapter::{AdapterModule, Change, Matrix};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -14,6 +14,50 @@ type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 const RANK: usize = 4;
 const SCALE: f64 = 0.5;
 const WIDTH: usize = 8;
+
+/// A pair.
+#[derive(Debug, Clone)]
+struct LoraModule {
+    module: String,
+    rank: usize,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    scale: f64,
+}
+
+impl LoraModule {
+    fn in_features(&self) -> usize {
+        self.a.len() / self.rank
+    }
+
+    fn out_features(&self) -> usize {
+        self.b.len() / self.rank
+    }
+
+    fn general(&self) -> AdapterModule {
+        let (rows, columns) = (self.rank, self.in_features());
+        let a = Matrix { rows, columns, values: self.a.clone() };
+        let b = Matrix { rows: self.out_features(), columns: self.rank, values: self.b.clone() };
+        let change = Change::LowRank { a, b, scale: self.scale };
+        AdapterModule { module: self.module.clone(), change, magnitude: None }
+    }
+
+    fn of(module: AdapterModule) -> Self {
+        let AdapterModule { module, change: Change::LowRank { a, b, scale }, magnitude: None } = module else {
+            panic!("not a pair: {module:?}");
+        };
+        Self { module, rank: a.rows, a: a.values, b: b.values, scale }
+    }
+}
+
+fn read_lora(path: &Path) -> crate::error::Result<Vec<LoraModule>> {
+    Ok(read_adapters(path)?.into_iter().map(LoraModule::of).collect())
+}
+
+fn write_lora(path: &Path, modules: &[LoraModule], dtype: SaveDtype, about: &Value) -> crate::error::Result<()> {
+    let modules: Vec<_> = modules.iter().map(LoraModule::general).collect();
+    write_adapters(path, &modules, dtype, about)
+}
 
 fn values(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + salt * 101) % 64) as f32 / 32.0 - 1.0).collect()

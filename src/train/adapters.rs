@@ -48,8 +48,7 @@ pub fn adapters(settings: &RunSettings, config: &MmditConfig) -> Result<Adapters
 /// # Errors
 /// Those of reading it.
 pub fn values_to_continue(path: &Path) -> Result<Vec<AdapterModule>> {
-    let modules: Vec<AdapterModule> = export::read_lora(path)?.into_iter().map(Into::into).collect();
-    Ok(modules)
+    export::read_adapters(path)
 }
 
 /// The adapters of a file to train on from.

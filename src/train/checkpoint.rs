@@ -5,9 +5,9 @@
 
 use super::output_folder::{self, LORA_FILE, OutputFolder, REMOVING, Resume, WRITING};
 use crate::error::{Error, ErrorKind, Result};
-use crate::export::{SaveDtype, write_lora};
+use crate::export::{SaveDtype, write_adapters};
 use crate::files;
-use crate::models::adapter::{AdapterModule, LoraModule};
+use crate::models::adapter::AdapterModule;
 use crate::settings::{self, RunSettings};
 use crate::weights::{TensorBytes, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,7 @@ pub fn save(output: &OutputFolder, snapshot: &Snapshot<'_>) -> Result<()> {
     refuse_not_finite(snapshot)?;
     publish(output, snapshot.step, |folder| {
         let lora = folder.join(LORA_FILE);
-        let modules: Vec<LoraModule> =
-            snapshot.modules.iter().cloned().map(TryInto::try_into).collect::<Result<_>>()?;
-        write_lora(&lora, &modules, snapshot.dtype, snapshot.header_settings)?;
+        write_adapters(&lora, snapshot.modules, snapshot.dtype, snapshot.header_settings)?;
         let tensors = snapshot.tensors.iter();
         let tensors: Vec<_> =
             tensors.map(|&(name, values)| TensorBytes::f32(name, [values.len()], values)).collect();

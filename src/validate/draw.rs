@@ -50,6 +50,18 @@ pub struct Shape {
     pub guided: bool,
 }
 
+impl Shape {
+    /// The shape of `picture` drawn by `prompt`.
+    pub fn of(prompt: &Prompt<'_>, picture: &Picture) -> Self {
+        Self {
+            width: picture.width,
+            height: picture.height,
+            text_tokens: prompt.positive.shape[0],
+            guided: Guidance(picture.guidance).is_on(),
+        }
+    }
+}
+
 /// Embeddings of a prompt and of what it is guided away from.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt<'a> {
@@ -113,14 +125,9 @@ impl<'a> Drawing<'a> {
     /// Programs are recorded and weights loaded when first needed; the arena grows where it must.
     pub fn draw(&mut self, engine: &mut Engine, prompt: Prompt<'_>, picture: Picture) -> Result<Vec<f32>> {
         let guidance = Guidance(picture.guidance);
-        let shape = Shape {
-            width: picture.width,
-            height: picture.height,
-            text_tokens: prompt.positive.shape[0],
-            guided: guidance.is_on(),
-        };
+        let shape = Shape::of(&prompt, &picture);
         let schedule = Schedule::sampling(picture.steps, picture.shift)?;
-        self.prepare(engine, shape)?;
+        self.prepare(engine, shape, &ModelWeights(self.model.weights))?;
         self.make_modulation_vectors(engine, prompt, shape, &schedule)?;
         let (height, width) = (shape.height / LATENT_PIXEL, shape.width / LATENT_PIXEL);
         let noise = randn(picture.seed, self.model.config.channels * height * width);
@@ -151,12 +158,12 @@ impl<'a> Drawing<'a> {
         sampler::sample(&noise, &schedule, guidance, predict, |_| Ok(()))
     }
 
-    /// Records, plans and loads what `shape` needs.
-    fn prepare(&mut self, engine: &mut Engine, shape: Shape) -> Result<()> {
-        let weights = ModelWeights(self.model.weights);
+    /// Records and plans what `shape` needs, and loads what the engine lacks of its weights from `weights`. Drawing does
+    /// so by itself with the model's own.
+    pub fn prepare(&mut self, engine: &mut Engine, shape: Shape, weights: &dyn WeightSource) -> Result<()> {
         if !self.transformers.contains_key(&shape) {
             let (program, inputs, velocity) = Self::record(&self.model, shape)?;
-            let planned = ready(engine, program, &weights)?;
+            let planned = ready(engine, program, weights)?;
             self.transformers.insert(shape, (planned, inputs, velocity));
         }
         let rows = if shape.guided { 2 } else { 1 };
@@ -165,7 +172,7 @@ impl<'a> Drawing<'a> {
             let PictureModel { config, adapters, persistent, .. } = self.model;
             let ahead = rows * STEPS_AHEAD;
             let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, ahead)?;
-            let planned = ready(engine, program, &weights)?;
+            let planned = ready(engine, program, weights)?;
             self.modulations.insert(rows, ModulationAhead::new(planned, inputs, vectors, ahead));
         }
         Ok(())

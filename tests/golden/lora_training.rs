@@ -12,10 +12,10 @@ use sargent::autograd::{Engine, Persistent, Program};
 use sargent::diffusion::density::schedule_index;
 use sargent::diffusion::sigmas::{timestep, training_sigmas};
 use sargent::error::{Error, Result};
-use sargent::export::read_lora;
+use sargent::export::read_adapters;
 use sargent::kernels::adamw::{AdamWSettings, Form};
 use sargent::kernels::step_state;
-use sargent::models::adapter::{AdapterModule, Adapters, LoraModule, load};
+use sargent::models::adapter::{AdapterModule, Adapters, load};
 use sargent::models::mmdit::{ModulationVectors, TransformerInputs, record_transformer};
 use sargent::ops::{self, flow};
 use sargent::optimizer::schedule::LearningRate;
@@ -332,7 +332,7 @@ fn check_loaded(case: &Case, checks: &mut Checks, model: &Model) -> Result<()> {
     write_without_metadata(&file, &bare)?;
     let expected = case.tensors("loaded_adapter_outputs")?;
     for (name, modules) in
-        [("base", Vec::new()), ("with_metadata", read_lora(&file)?), ("without_metadata", read_lora(&bare)?)]
+        [("base", Vec::new()), ("with_metadata", read_adapters(&file)?), ("without_metadata", read_adapters(&bare)?)]
     {
         let ours = predict_with(model, &file, modules, &expected)?;
         checks.close(
@@ -356,8 +356,7 @@ fn write_without_metadata(file: &Path, bare: &Path) -> Result<()> {
 }
 
 /// The prediction for the probe inputs with the adapters of a file.
-fn predict_with(model: &Model, path: &Path, loaded: Vec<LoraModule>, probe: &Tensors) -> Result<Vec<f32>> {
-    let loaded: Vec<AdapterModule> = loaded.into_iter().map(Into::into).collect();
+fn predict_with(model: &Model, path: &Path, loaded: Vec<AdapterModule>, probe: &Tensors) -> Result<Vec<f32>> {
     let all = load::adapters(&model.config, path, "", &loaded, 1.0)?;
     let adapters = Adapters { all, ..Adapters::default() };
     let (shape, tokens) = (probe.shape("probe_latents")?, probe.shape("probe_prompt_embeds")?[1]);
