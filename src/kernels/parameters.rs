@@ -1002,3 +1002,116 @@ pub struct AttentionExactParams {
     /// Bucket of a key this far after the query.
     pub bucket_ahead: [u8; 128],
 }
+
+pub const KRONECKER_THREADS: u32 = 256;
+pub const TRANSPOSE_THREADS: u32 = 128;
+pub const TRANSPOSE_EDGE: u32 = 8;
+
+/// to = weight + scale * first * second, element by element.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct HadamardWeightParams {
+    pub weight: u64,
+    pub first: u64,
+    pub second: u64,
+    pub to: u64,
+    pub elements: u64,
+    pub scale: f32,
+    /// all operands start at a multiple of sixteen bytes
+    pub aligned: u32,
+}
+
+/// Both factors become their gradients: first = scale * dw * second and the other way round.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct HadamardGradientParams {
+    pub dw: u64,
+    pub first: u64,
+    pub second: u64,
+    pub elements: u64,
+    pub scale: f32,
+    pub aligned: u32,
+}
+
+/// The extents of a Kronecker product: [l, m] and [k, n] make [l k, m n].
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct KroneckerExtents {
+    pub l: u32,
+    pub m: u32,
+    pub k: u32,
+    pub n: u32,
+}
+
+/// to = weight + scale * first (x) second.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct KroneckerWeightParams {
+    pub weight: u64,
+    pub first: u64,
+    pub second: u64,
+    pub to: u64,
+    pub extents: KroneckerExtents,
+    pub scale: f32,
+    pub reserved: u32,
+}
+
+/// The gradient of one factor, from dW and the other factor: f32 sums, or else bf16 values.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct KroneckerGradientParams {
+    pub dw: u64,
+    pub other: u64,
+    /// null: values
+    pub sums: u64,
+    pub values: u64,
+    pub extents: KroneckerExtents,
+    pub scale: f32,
+    /// whether the sums are added to
+    pub accumulates: u32,
+}
+
+/// to [columns, rows] = from [rows, columns], transposed.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct TransposeParams {
+    pub from: u64,
+    pub to: u64,
+    pub rows: u32,
+    pub columns: u32,
+    /// eight elements of every row of both are a vector
+    pub aligned: u32,
+    pub reserved: u32,
+}
+
+/// norm = |weight + change| row by row, scale = magnitude / norm.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct MagnitudeScaleParams {
+    /// [rows, columns]
+    pub weight: u64,
+    /// as weight; null without
+    pub change: u64,
+    /// [rows]
+    pub magnitude: u64,
+    /// [rows]
+    pub norm: u64,
+    /// [rows]
+    pub scale: u64,
+    pub rows: u32,
+    pub columns: u32,
+    /// every row of weight and change starts at a multiple of sixteen bytes
+    pub aligned: u32,
+    pub reserved: u32,
+}
+
+/// dmagnitude (+)= dscale / norm.
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq, Pod, Zeroable)]
+pub struct MagnitudeGradientParams {
+    pub dscale: u64,
+    pub norm: u64,
+    pub dmagnitude: u64,
+    pub rows: u32,
+    pub accumulates: u32,
+}
