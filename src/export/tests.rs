@@ -43,7 +43,8 @@ impl LoraModule {
     }
 
     fn of(module: AdapterModule) -> Self {
-        let AdapterModule { module, change: Change::LowRank { a, b, scale }, magnitude: None } = module else {
+        let AdapterModule { module, change: Change::LowRank { a, b, scale }, magnitude: None } = module
+        else {
             panic!("not a pair: {module:?}");
         };
         Self { module, rank: a.rows, a: a.values, b: b.values, scale }
@@ -54,7 +55,12 @@ fn read_lora(path: &Path) -> crate::error::Result<Vec<LoraModule>> {
     Ok(read_adapters(path)?.into_iter().map(LoraModule::of).collect())
 }
 
-fn write_lora(path: &Path, modules: &[LoraModule], dtype: SaveDtype, about: &Value) -> crate::error::Result<()> {
+fn write_lora(
+    path: &Path,
+    modules: &[LoraModule],
+    dtype: SaveDtype,
+    about: &Value,
+) -> crate::error::Result<()> {
     let modules: Vec<_> = modules.iter().map(LoraModule::general).collect();
     write_adapters(path, &modules, dtype, about)
 }

@@ -167,7 +167,11 @@ impl Contract for EffectiveWeightGradient {
         let dw = Matrix::new(operands.read(self.dw), shape.rows(), shape.columns());
         let dfirst = take(&mut scratch, first.rows() * first.columns());
         self.join.first_gradient(dfirst, dw, first, second, self.scale);
-        self.factors[0].pass_gradient(&self.gradients[0], Matrix::new(dfirst, first.rows(), first.columns()), operands);
+        self.factors[0].pass_gradient(
+            &self.gradients[0],
+            Matrix::new(dfirst, first.rows(), first.columns()),
+            operands,
+        );
         let dsecond = take(&mut scratch, second.rows() * second.columns());
         self.join.second_gradient(dsecond, dw, first, second, self.scale);
         let dsecond = Matrix::new(dsecond, second.rows(), second.columns());

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::export::{self, Changes};
 use crate::files;
 use crate::models::adapter::{AdapterModule, Adapters, Form, load};
-use crate::models::weight_source::ModelWeights;
 use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
 use crate::models::vae::Vae;
+use crate::models::weight_source::ModelWeights;
 use crate::report::png;
 use crate::run::merged::MergedWeights;
 use crate::run::opening::{check_size, open_model};
@@ -108,7 +108,9 @@ impl Loras {
         for (index, (path, strength)) in files.iter().enumerate() {
             let values = export::read_adapters(path)?;
             let adapters = load::adapters(config, path, &format!("{index}."), &values, *strength)?;
-            all.extend(adapters.into_iter().zip(values).map(|(adapter, values)| (adapter, values, *strength)));
+            all.extend(
+                adapters.into_iter().zip(values).map(|(adapter, values)| (adapter, values, *strength)),
+            );
         }
         // What follows magnitudes on a layer must see what they made of it, so such a layer is merged as a whole.
         let is_pair = |form| matches!(form, Form::LowRank { .. });

@@ -5,8 +5,8 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype,
-    SigmaDensity,
+    CaptionStrategy, DeviceChoice, LoraInit, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute,
+    SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
 use Effect::*;

@@ -267,7 +267,12 @@ fn numbers(value: &Value, low: f64, high: f64) -> Result<Value, String> {
     let Value::Object(pairs) = pairs(value)? else { return Ok(Value::Null) };
     let number = |(name, value): (String, Value)| match real(&value).filter(|x| (low..=high).contains(x)) {
         Some(number) => Ok((name, number.into())),
-        None => Err(format!("`{name}`: expected a number, {} to {}, found {}", brief(low), brief(high), shown(&value))),
+        None => Err(format!(
+            "`{name}`: expected a number, {} to {}, found {}",
+            brief(low),
+            brief(high),
+            shown(&value)
+        )),
     };
     let numbers = pairs.into_iter().map(number).collect::<Result<Map<_, _>, _>>()?;
     Ok(if numbers.is_empty() { Value::Null } else { numbers.into() })
@@ -386,7 +391,10 @@ mod tests {
     #[test]
     fn numbers_by_name_are_pairs_or_an_object() {
         let kind = Kind::Numbers(1.0, 64.0);
-        assert_eq!(kind.read(&json!("attn.to_q=4, ff.net.2=8")), Ok(json!({"attn.to_q": 4.0, "ff.net.2": 8.0})));
+        assert_eq!(
+            kind.read(&json!("attn.to_q=4, ff.net.2=8")),
+            Ok(json!({"attn.to_q": 4.0, "ff.net.2": 8.0}))
+        );
         assert_eq!(kind.read(&json!({"to_q": "16"})), Ok(json!({"to_q": 16.0})));
         assert_eq!(kind.read(&json!("{\"to_q\": 2}")), Ok(json!({"to_q": 2.0})));
         assert_eq!(kind.read(&json!({})), Ok(Value::Null));

@@ -76,8 +76,19 @@ const PRESETS: [(&str, &[&str]); 6] = [
 
 /// Options that say nothing about linear layers, or only how the same numbers are computed.
 const WITHOUT_EFFECT: [&str; 13] = [
-    "conv_dim", "conv_alpha", "use_tucker", "use_cp", "bypass_mode", "block_size", "constraint", "rescaled",
-    "rank_dropout_scale", "disable_conv_cp", "enable_conv", "lora_prefix", "init_lokr_norm",
+    "conv_dim",
+    "conv_alpha",
+    "use_tucker",
+    "use_cp",
+    "bypass_mode",
+    "block_size",
+    "constraint",
+    "rescaled",
+    "rank_dropout_scale",
+    "disable_conv_cp",
+    "enable_conv",
+    "lora_prefix",
+    "init_lokr_norm",
 ];
 /// Options that are honoured only when they are off, and what they would do.
 const ONLY_OFF: [(&str, &str); 8] = [
@@ -147,12 +158,14 @@ impl LycorisConfig {
     fn read_preset(&mut self, preset: &Value) -> Result<()> {
         if let Value::String(name) = preset {
             let known = PRESETS.iter().find(|(known, _)| known == name);
-            let (_, classes) = known.ok_or_else(|| unknown("preset", name, PRESETS.iter().map(|(p, _)| *p)))?;
+            let (_, classes) =
+                known.ok_or_else(|| unknown("preset", name, PRESETS.iter().map(|(p, _)| *p)))?;
             self.classes = classes.iter().map(|class| (*class).to_owned()).collect();
             return Ok(());
         }
         let preset = object("apply_preset", preset)?;
-        self.file_patterns = preset.get("use_fnmatch").is_some_and(|on| Kind::Switch.read(on) == Ok(true.into()));
+        self.file_patterns =
+            preset.get("use_fnmatch").is_some_and(|on| Kind::Switch.read(on) == Ok(true.into()));
         for (name, value) in preset {
             match name.as_str() {
                 "target_module" | "unet_target_module" => {
@@ -224,8 +237,11 @@ impl LycorisOptions {
             "rs_lora" => self.rs_lora = switch()?,
             "wd_on_output" | "wd_on_out" => {
                 if !switch()? {
-                    return Err(Error::setting(KEY, format!("`{name}` is off: magnitudes of inputs are not supported"))
-                        .hint("remove it: magnitudes belong to outputs"));
+                    return Err(Error::setting(
+                        KEY,
+                        format!("`{name}` is off: magnitudes of inputs are not supported"),
+                    )
+                    .hint("remove it: magnitudes belong to outputs"));
                 }
             }
             other if WITHOUT_EFFECT.contains(&other) => {}
@@ -238,11 +254,14 @@ impl LycorisOptions {
 /// Accepts options that are honoured only when they are off.
 fn only_off(name: &str, value: &Value) -> Result<()> {
     let Some((_, why)) = ONLY_OFF.iter().find(|(known, _)| *known == name) else {
-        let known = ["algo", "linear_dim", "linear_alpha", "multiplier", "factor", "full_matrix", "decompose_both"];
+        let known =
+            ["algo", "linear_dim", "linear_alpha", "multiplier", "factor", "full_matrix", "decompose_both"];
         let more = ["weight_decompose", "rs_lora", "apply_preset", "use_tucker"];
         return Err(unknown("the description", name, known.into_iter().chain(more)));
     };
-    let off = value.is_null() || Kind::Switch.read(value) == Ok(false.into()) || Kind::Real(0.0, 0.0).read(value).is_ok();
+    let off = value.is_null()
+        || Kind::Switch.read(value) == Ok(false.into())
+        || Kind::Real(0.0, 0.0).read(value).is_ok();
     if off {
         return Ok(());
     }
@@ -267,11 +286,12 @@ fn object<'v>(name: &str, value: &'v Value) -> Result<&'v Map<String, Value>> {
 }
 
 fn texts(name: &str, value: &Value) -> Result<Vec<String>> {
-    let list = value.as_array().ok_or_else(|| Error::setting(KEY, format!("`{name}` is not a list of names")))?;
+    let list =
+        value.as_array().ok_or_else(|| Error::setting(KEY, format!("`{name}` is not a list of names")))?;
     let text = |item: &Value| {
-        item.as_str().map(str::to_owned).ok_or_else(|| {
-            Error::setting(KEY, format!("`{name}` holds {}, which is no name", shown(item)))
-        })
+        item.as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::setting(KEY, format!("`{name}` holds {}, which is no name", shown(item))))
     };
     list.iter().map(text).collect()
 }
@@ -300,7 +320,8 @@ mod tests {
         };
         assert_eq!(config.overall, overall);
         assert_eq!(config.classes, ["Attention", "FeedForward"]);
-        let factors: Vec<_> = config.by_class.iter().map(|(class, options)| (&class[..], options.factor)).collect();
+        let factors: Vec<_> =
+            config.by_class.iter().map(|(class, options)| (&class[..], options.factor)).collect();
         assert_eq!(factors, [("Attention", 12), ("FeedForward", 6)]);
         assert_eq!(config.by_class[1].1.dim, Some(10_000), "what a class does not say holds overall");
     }

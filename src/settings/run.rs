@@ -1,13 +1,13 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LoraType, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LoraType, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
+use super::lycoris::{self, LycorisConfig};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::lycoris::{self, LycorisConfig};
 use super::{resume, settle};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};

@@ -161,8 +161,9 @@ pub fn contradictions(settings: &RunSettings) -> Result<()> {
 fn adapter(settings: &RunSettings) -> Result<()> {
     let lycoris = settings.lora_type == LoraType::Lycoris;
     if lycoris && settings.lycoris_config.is_none() {
-        return Err(Error::setting("lycoris_config", "it is not set, while `lora_type` is `lycoris`")
-            .hint("give it a file or an object, such as {\"algo\": \"lokr\", \"linear_dim\": 16, \"factor\": 16}"));
+        return Err(Error::setting("lycoris_config", "it is not set, while `lora_type` is `lycoris`").hint(
+            "give it a file or an object, such as {\"algo\": \"lokr\", \"linear_dim\": 16, \"factor\": 16}",
+        ));
     }
     if lycoris && settings.use_dora {
         return Err(Error::setting("use_dora", "on, while `lora_type` is `lycoris`")

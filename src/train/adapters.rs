@@ -184,8 +184,7 @@ impl Numbers {
     }
 
     fn refuse_unused(&self, all: &[Adapter]) -> Result<()> {
-        let means_none =
-            |pattern: &Pattern| !all.iter().any(|adapter| pattern.matches(&adapter.module.path));
+        let means_none = |pattern: &Pattern| !all.iter().any(|adapter| pattern.matches(&adapter.module.path));
         let Some((pattern, _)) = self.all.iter().find(|(pattern, _)| means_none(pattern)) else {
             return Ok(());
         };

@@ -67,7 +67,12 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
         if tensors.contains("merged_weight") {
             let merged = merged_weight(&frozen, &adapter)?;
             let expected = tensors.f32("merged_weight")?;
-            checks.close(&format!("{name} merged weight"), &merged, &expected, Of::Output.limit(MERGED_LIMIT));
+            checks.close(
+                &format!("{name} merged weight"),
+                &merged,
+                &expected,
+                Of::Output.limit(MERGED_LIMIT),
+            );
         }
     }
     Ok(())

@@ -331,9 +331,11 @@ fn check_loaded(case: &Case, checks: &mut Checks, model: &Model) -> Result<()> {
     let bare = folder.path().join("bare.safetensors");
     write_without_metadata(&file, &bare)?;
     let expected = case.tensors("loaded_adapter_outputs")?;
-    for (name, modules) in
-        [("base", Vec::new()), ("with_metadata", read_adapters(&file)?), ("without_metadata", read_adapters(&bare)?)]
-    {
+    for (name, modules) in [
+        ("base", Vec::new()),
+        ("with_metadata", read_adapters(&file)?),
+        ("without_metadata", read_adapters(&bare)?),
+    ] {
         let ours = predict_with(model, &file, modules, &expected)?;
         checks.close(
             &format!("loaded adapter, {name}"),

@@ -35,7 +35,17 @@ fn keys(workshop: &Workshop) -> Vec<String> {
 fn drawn(workshop: &Workshop, name: &str, loras: &[String]) -> image::RgbImage {
     let out = workshop.path(name);
     let mut sample = sargent();
-    sample.args(["sample", "--prompt", "k4s4, a red star", "--steps", "3", "--width", "64", "--height", "64"]);
+    sample.args([
+        "sample",
+        "--prompt",
+        "k4s4, a red star",
+        "--steps",
+        "3",
+        "--width",
+        "64",
+        "--height",
+        "64",
+    ]);
     sample.args(["--seed", "7", "--set", "tokenizer_max_length=77", "--model"]).arg(model());
     sample.args(loras.iter().flat_map(|lora| ["--lora", lora]));
     Ended::of(sample.arg("--out").arg(&out)).succeeded();
@@ -135,7 +145,8 @@ fn training_on_begins_exactly_where_the_file_ends() {
 /// Names and values of the tensors of a file of f32.
 fn tensors(bytes: &[u8]) -> Vec<(String, Vec<f32>)> {
     let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
-    let values = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let values =
+        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     let mut all: Vec<_> =
         file.tensors().into_iter().map(|(name, tensor)| (name, values(tensor.data()))).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));

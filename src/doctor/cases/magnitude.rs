@@ -23,7 +23,9 @@ pub fn cases() -> Vec<Case> {
         let case = move |recorder: &mut Recorder| gradient(recorder, rows, adds);
         cases.push(Case::small("magnitude", format!("gradient, {rows}"), case));
     }
-    for (name, at) in [("large.attention.r16", (2432, 2432, Some(16))), ("large.fc1.r768", (9728, 2432, Some(768)))] {
+    for (name, at) in
+        [("large.attention.r16", (2432, 2432, Some(16))), ("large.fc1.r768", (9728, 2432, Some(768)))]
+    {
         let case = move |recorder: &mut Recorder| scale(recorder, at);
         cases.push(Case::real("magnitude", name, case));
     }

@@ -219,7 +219,9 @@ impl EffectiveWeightGradient {
         to: &mut Launches,
     ) -> Result<()> {
         let (dw, extents) = (operands.f32(kernel, self.dw)?, extents(kernel, &steps.made.values)?);
-        for (index, symbol) in ["kronecker_first_gradient", "kronecker_second_gradient"].into_iter().enumerate() {
+        for (index, symbol) in
+            ["kronecker_first_gradient", "kronecker_second_gradient"].into_iter().enumerate()
+        {
             let (sums, accumulates) = match &self.gradients[index] {
                 Factor::Whole(update) => (operands.f32(kernel, update.to)?, update.accumulates()),
                 Factor::Product(..) => (0, false),

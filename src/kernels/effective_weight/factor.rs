@@ -45,7 +45,10 @@ impl<T> Factor<T> {
     ///
     /// # Errors
     /// Those of `f`.
-    pub fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> std::result::Result<U, E>) -> std::result::Result<Factor<U>, E> {
+    pub fn try_map<U, E>(
+        &self,
+        mut f: impl FnMut(&T) -> std::result::Result<U, E>,
+    ) -> std::result::Result<Factor<U>, E> {
         Ok(match self {
             Self::Whole(matrix) => Factor::Whole(f(matrix)?),
             Self::Product(a, b) => Factor::Product(f(a)?, f(b)?),

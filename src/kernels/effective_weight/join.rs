@@ -36,7 +36,8 @@ impl Join {
                 out.iter_mut().zip(factors).for_each(|(out, (a, b))| *out += scale * a * b);
             }
             Self::Kronecker => {
-                let (coefficients, values) = (first.row(row / second.rows()), second.row(row % second.rows()));
+                let (coefficients, values) =
+                    (first.row(row / second.rows()), second.row(row % second.rows()));
                 for (out, coefficient) in out.chunks_exact_mut(second.columns()).zip(coefficients) {
                     add(out, scale * coefficient, values);
                 }

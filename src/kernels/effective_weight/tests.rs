@@ -44,11 +44,9 @@ impl Wide {
     fn joined(&self, join: Join, other: &Self) -> Self {
         match join {
             Join::Hadamard => Self::new(self.rows, self.columns, |i, j| self.at(i, j) * other.at(i, j)),
-            Join::Kronecker => {
-                Self::new(self.rows * other.rows, self.columns * other.columns, |i, j| {
-                    self.at(i / other.rows, j / other.columns) * other.at(i % other.rows, j % other.columns)
-                })
-            }
+            Join::Kronecker => Self::new(self.rows * other.rows, self.columns * other.columns, |i, j| {
+                self.at(i / other.rows, j / other.columns) * other.at(i % other.rows, j % other.columns)
+            }),
         }
     }
 }
@@ -123,9 +121,8 @@ fn check(join: Join, factors: [Factor<Wide>; 2], first_row: usize) {
 
     let expected = Wide::new(rows, columns, |i, j| weight.at(first_row + i, j) + SCALE * change.at(i, j));
     close(&engine.read(&planned, to).unwrap(), &expected, "the changed weight");
-    let expected = [0, 1].map(|which| {
-        gradients(&factors[which], &value_gradient(join, &values, which, &dw, SCALE))
-    });
+    let expected =
+        [0, 1].map(|which| gradients(&factors[which], &value_gradient(join, &values, which, &dw, SCALE)));
     for (id, expected) in found.iter().zip(expected.iter().flatten()) {
         close(&engine.read(&planned, id.unwrap()).unwrap(), expected, "a gradient");
     }

@@ -41,7 +41,8 @@ fn the_scale_is_the_magnitude_over_the_length_of_the_changed_row() {
         engine.write(&planned, id, values).unwrap();
     }
     engine.run(&planned).unwrap();
-    let (scales, dm) = (engine.read(&planned, scale).unwrap(), engine.read(&planned, gradients[0].unwrap()).unwrap());
+    let (scales, dm) =
+        (engine.read(&planned, scale).unwrap(), engine.read(&planned, gradients[0].unwrap()).unwrap());
     for row in 0..rows.len() {
         let element = |j: usize| {
             let product = (0..rank).map(|r| f64::from(b[row * rank + r]) * f64::from(a[r * columns + j]));

@@ -100,7 +100,8 @@ impl Adapters {
             if module.weight != weight || !inside {
                 continue;
             }
-            let mut tensor = |program: &mut Program, name: &str| persistent.tensor(program, name, self.source);
+            let mut tensor =
+                |program: &mut Program, name: &str| persistent.tensor(program, name, self.source);
             let columns = module.rows.start - rows.start..module.rows.end - rows.start;
             adapted.extend(adapter.lower(program, &mut tensor, (index as u32, columns), base.weight)?);
         }

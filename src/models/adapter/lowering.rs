@@ -40,7 +40,8 @@ impl Adapter {
             }
             Form::Hadamard { .. } | Form::Kronecker { .. } => {
                 let Some(change) = self.change(program, find) else { return Ok(None) };
-                let weight = effective_weight(program, &format!("{path} W"), (weight, rows.clone()), &change)?;
+                let weight =
+                    effective_weight(program, &format!("{path} W"), (weight, rows.clone()), &change)?;
                 Lowered::Effective { weight }
             }
         };

@@ -79,6 +79,8 @@ mod tests {
         let lycoris = |text| Pattern::of_lycoris("lycoris_config", text).unwrap().matches(path);
         assert!(lycoris("transformer_blocks.1") && lycoris(r".*\.attn") && !lycoris("attn"));
         let files = |text| Pattern::of_files("lycoris_config", text).unwrap().matches(path);
-        assert!(files("*.attn.*") && files("transformer_blocks.1?.attn.to_q") && !files("transformer_blocks.1"));
+        assert!(
+            files("*.attn.*") && files("transformer_blocks.1?.attn.to_q") && !files("transformer_blocks.1")
+        );
     }
 }

@@ -42,7 +42,11 @@ impl Adapter {
             let made = (w1.rows * w2.rows, w1.columns * w2.columns);
             if made != (adapter.outputs(), module.inputs) {
                 let cause = format!("its factors make a weight of {} to {}", made.1, made.0);
-                return Err(wrong(format!("{cause}, the layer's is {} to {}", module.inputs, adapter.outputs())));
+                return Err(wrong(format!(
+                    "{cause}, the layer's is {} to {}",
+                    module.inputs,
+                    adapter.outputs()
+                )));
             }
         }
         match &values.magnitude {

@@ -37,7 +37,8 @@ fn rank_and_alpha_follow_their_patterns_each_by_itself() {
 
 #[test]
 fn rank_stabilised_adapters_divide_by_the_root_of_their_own_rank() {
-    let all = medium(json!({ "lora_rank": 16, "lora_alpha": 8, "use_rslora": true, "rank_pattern": "to_q=64" }));
+    let all =
+        medium(json!({ "lora_rank": 16, "lora_alpha": 8, "use_rslora": true, "rank_pattern": "to_q=64" }));
     let all = all.unwrap();
     assert_eq!(of(&all, "transformer_blocks.0.attn.to_k").scale, 2.0);
     assert_eq!(of(&all, "transformer_blocks.0.attn.to_q").scale, 1.0);
@@ -57,7 +58,9 @@ fn blocks_restrict_the_targets() {
 
 #[test]
 fn a_pattern_that_means_nothing_is_refused() {
-    for (key, pattern) in [("rank_pattern", "ff.net.2=8"), ("alpha_pattern", "to_qq=8"), ("rank_pattern", "to_q=1.5")] {
+    for (key, pattern) in
+        [("rank_pattern", "ff.net.2=8"), ("alpha_pattern", "to_qq=8"), ("rank_pattern", "to_q=1.5")]
+    {
         let error = medium(json!({ key: pattern })).unwrap_err();
         assert!(error.place.contains(key), "{error}");
     }
