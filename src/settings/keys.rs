@@ -175,7 +175,7 @@ Section { title: "Adapter", keys: &[
     key("use_rslora", Switch, "false", Weights,
         "Scale by alpha / sqrt(r) instead (rank-stabilised LoRA)."),
     key("use_dora", Switch, "false", Weights,
-        "Train the length of every row of the changed weight as well (DoRA)."),
+        "Train the length of every row of the changed weight as well (DoRA). Dropout stays in front of A alone."),
     key("rank_pattern", Numbers(1.0, 16_384.0), "", Weights,
         "Other ranks for some layers: names and ranks, `attn.to_q=64,ff.net.2=8` or a JSON object. A name is a regular \
          expression for the end of a layer's path, as in PEFT; the first that matches holds."),

@@ -206,6 +206,10 @@ impl RunSettings {
         let mut settings: Self = serde_json::from_value(values.into())
             .map_err(|e| Error::new(ErrorKind::Settings, "settings", e.to_string()))?;
         settings.ignored = given.ignored;
+        if settings.lora_type == LoraType::Standard && settings.lycoris_config.take().is_some() {
+            let why = "adapters are low-rank pairs; lora_type `lycoris` makes use of it";
+            settings.ignored.push(("lycoris_config".to_owned(), why.to_owned()));
+        }
         Ok(settings)
     }
 
