@@ -29,6 +29,8 @@ pub fn write_adapters(
     settings: &Value,
 ) -> Result<()> {
     let is_pair = |module: &AdapterModule| matches!(module.change, Change::LowRank { .. });
-    let form = if modules.iter().all(is_pair) { Form::Peft } else { Form::Lycoris };
+    let with_magnitudes = modules.iter().filter(|module| module.magnitude.is_some()).count();
+    let alike = with_magnitudes == 0 || with_magnitudes == modules.len();
+    let form = if alike && modules.iter().all(is_pair) { Form::Peft } else { Form::Lycoris };
     write::write(path, modules, &Request { form, dtype, alpha: None, about: settings, base: None })
 }
