@@ -1,5 +1,6 @@
 //! Files as plain LoRA pairs, for what knows no other kind.
 
+use super::proof;
 use super::read::AdapterFile;
 use super::write::{self, Form, Request, SaveDtype};
 use crate::error::{Error, Result};
@@ -28,11 +29,21 @@ pub fn write_lora(path: &Path, modules: &[LoraModule], dtype: SaveDtype, setting
     write::write(path, &modules, &request)
 }
 
+/// Reads the file that [`write_lora`] wrote at `path` by the rules of every reader that it is meant for; one line that
+/// says how they would take it.
+///
+/// # Errors
+/// A file that cannot be read at all.
+pub fn proven(path: &Path, modules: &[LoraModule], dtype: SaveDtype) -> Result<String> {
+    let modules = modules.iter().map(general).collect::<Result<Vec<_>>>()?;
+    Ok(proof::summary(&proof::prove(path, &modules, Form::Peft, dtype, None)?))
+}
+
 /// `module` in the form that holds every kind.
 ///
 /// # Errors
 /// Lengths that contradict the rank.
-pub fn general(module: &LoraModule) -> Result<AdapterModule> {
+fn general(module: &LoraModule) -> Result<AdapterModule> {
     let rank = module.rank;
     let whole = |length: usize| rank > 0 && length > 0 && length.is_multiple_of(rank);
     if !whole(module.a.len()) || !whole(module.b.len()) {
@@ -54,7 +65,8 @@ fn plain(path: &Path, module: AdapterModule) -> Result<LoraModule> {
         }
         other => {
             let cause = format!("`{}` is a {kind} adapter, which is not supported here", other.module);
-            Err(Error::weights(path, cause))
+            Err(Error::weights(path, cause)
+                .hint("`sargent export --to peft --resize RANK` makes a LoRA of it"))
         }
     }
 }

@@ -21,7 +21,7 @@ mod write;
 pub use base::Base;
 pub use conversion::{Conversion, Converted, convert};
 pub use inspection::{Inspection, ModuleReport, inspect};
-pub use lora_only::{read_lora, write_lora};
+pub use lora_only::{proven, read_lora, write_lora};
 pub use merge::{Merged, merge};
 pub use read::AdapterFile;
 pub use write::{Alpha, Form, Request, SaveDtype, write};

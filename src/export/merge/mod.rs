@@ -30,11 +30,21 @@ pub struct Merged {
 /// # Errors
 /// `modules` that do not fit the model; an `out` that is there already or within the model; a sum that is too large
 /// for the element type; what the disk says.
-pub fn merge(base: &Base, file: &Path, modules: &[AdapterModule], strength: f64, out: &Path) -> Result<Merged> {
+pub fn merge(
+    base: &Base,
+    file: &Path,
+    modules: &[AdapterModule],
+    strength: f64,
+    out: &Path,
+) -> Result<Merged> {
     base.require_fit(file, modules)?;
     refuse_existing(base, out)?;
     let plan = Plan::new(base, modules, strength)?;
-    if base.path.is_dir() { plan.folder(out)? } else { plan.file(&base.path, out)? }
+    if base.path.is_dir() {
+        plan.folder(out)?
+    } else {
+        plan.file(&base.path, out)?
+    }
     Ok(Merged { modules: modules.len(), tensors: plan.places.len() })
 }
 
@@ -149,7 +159,9 @@ impl<'a> Plan<'a> {
             DType::F32 => SaveDtype::F32,
             DType::F16 => SaveDtype::F16,
             DType::Bf16 => SaveDtype::Bf16,
-            other => return Err(Error::tensor(file.path(), tensor, format!("{other} is not a dtype for weights"))),
+            other => {
+                return Err(Error::tensor(file.path(), tensor, format!("{other} is not a dtype for weights")));
+            }
         };
         let mut bytes = view.bytes.to_vec();
         let row = bytes.len() / view.shape.first().copied().unwrap_or(1).max(1);
@@ -202,3 +214,6 @@ fn overlap(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
     let start = one.start.max(other.start);
     start..one.end.min(other.end).max(start)
 }
+
+#[cfg(test)]
+mod tests;
