@@ -5,9 +5,12 @@
 mod demo;
 mod device;
 mod doctor;
+mod export;
 mod failure;
+mod inspect;
 mod overrides;
 mod plan;
+mod readers;
 mod sample;
 mod terminal;
 mod train;
@@ -39,6 +42,8 @@ enum Command {
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
+    Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -49,6 +54,8 @@ Examples:
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent inspect lora.safetensors                  what is in a LoRA, and how programs take it
+  sargent export lora.safetensors --to kohya        a LoRA in another program's form
   sargent doctor                                    is the card all right, and every kernel on it?
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
@@ -76,6 +83,8 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
+        Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

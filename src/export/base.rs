@@ -64,7 +64,8 @@ impl Base {
     /// The weight of the layer that diffusers calls `path`, `[out, in]` in diffusers' row order.
     pub fn weight(&self, path: &str) -> Result<Vec<f64>> {
         let Some(layer) = self.layer(path) else {
-            return Err(Error::weights(&self.path, format!("the model has no layer `{path}`")));
+            let cause = format!("the model has no layer `{path}`");
+            return Err(Error::weights(&self.path, cause).hint("the LoRA was made for another model"));
         };
         let mut rows = self.canonical_rows(&layer.weight, layer.rows.clone())?;
         if layer.halves_swapped {

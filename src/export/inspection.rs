@@ -145,21 +145,10 @@ fn matrix_norm(matrix: &Matrix) -> f64 {
 fn norm(change: &Change) -> f64 {
     match change {
         Change::LowRank { a, b, scale } => {
-            let inner = |i: usize, j: usize| {
-                let rows = a.values[i * a.columns..][..a.columns].iter().zip(&a.values[j * a.columns..]);
-                rows.map(|(one, other)| f64::from(*one) * f64::from(*other)).sum::<f64>()
-            };
-            let mut gram = vec![0.0; a.rows * a.rows];
-            for row in b.values.chunks(b.columns.max(1)) {
-                for (i, left) in row.iter().enumerate() {
-                    let sums = &mut gram[i * a.rows..][..a.rows];
-                    sums.iter_mut()
-                        .zip(row)
-                        .for_each(|(sum, right)| *sum += f64::from(*left) * f64::from(*right));
-                }
-            }
-            let sum: f64 =
-                gram.par_iter().enumerate().map(|(at, value)| value * inner(at / a.rows, at % a.rows)).sum();
+            let columns_of_a = (0..a.columns).map(|column| a.values[column..].iter().step_by(a.columns));
+            let of_a = gram(a.rows, columns_of_a);
+            let of_b = gram(b.columns, b.values.chunks(b.columns.max(1)).map(<[f32]>::iter));
+            let sum: f64 = of_a.iter().zip(&of_b).map(|(one, other)| one * other).sum();
             scale.abs() * sum.max(0.0).sqrt()
         }
         _ => {
@@ -167,6 +156,25 @@ fn norm(change: &Change) -> f64 {
             length(&change.delta(0..change.rows()))
         }
     }
+}
+
+/// The sum of `v vᵀ` over vectors of length `size`: its upper triangle, with twice the entries beside the diagonal's
+/// root, so that two of them have the product that the whole matrices have.
+fn gram<'a>(size: usize, vectors: impl Iterator<Item = impl Iterator<Item = &'a f32>>) -> Vec<f64> {
+    let mut sums = vec![0.0; size * size];
+    let mut wide: Vec<f64> = Vec::with_capacity(size);
+    for vector in vectors {
+        wide.clear();
+        wide.extend(vector.map(|&value| f64::from(value)));
+        for (row, left) in wide.iter().enumerate() {
+            let sums = sums[row * size + row..].iter_mut().zip(&wide[row..]);
+            sums.for_each(|(sum, right)| *sum += left * right);
+        }
+    }
+    for row in 0..size {
+        sums[row * size + row + 1..][..size - row - 1].iter_mut().for_each(|sum| *sum *= 2.0_f64.sqrt());
+    }
+    sums
 }
 
 /// Blocks in their order, then the rest.
@@ -213,7 +221,9 @@ fn warnings(file: &AdapterFile, modules: &[ModuleReport], readers: &[Verdict]) -
     let mut warn = |text: String| warnings.push(text);
     if let Some(first) = file.not_finite.first() {
         let count = file.not_finite.len();
-        warn(format!("{count} tensors hold NaN or infinite values, the first `{first}`: the training diverged"));
+        warn(format!(
+            "{count} tensors hold NaN or infinite values, the first `{first}`: the training diverged"
+        ));
     }
     for (encoder, keys) in &file.text_encoders {
         warn(format!("{} tensors change {encoder}: `export` and `sample` leave them out", keys.len()));

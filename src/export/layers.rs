@@ -80,8 +80,7 @@ impl Layer {
     /// Whether the halves of B's rows trade places on the way to the diffusers layout: only in the final norm, and in
     /// the last block's text norm, which is told by its two chunks of the width where other blocks have six.
     pub fn swaps_halves(&self, in_features: usize, out_features: usize) -> bool {
-        self.single_file
-            && self.modules.iter().any(|module| swaps_halves(module, in_features, out_features))
+        self.single_file && self.modules.iter().any(|module| swaps_halves(module, in_features, out_features))
     }
 }
 
@@ -119,7 +118,8 @@ pub(super) fn text_encoder(name: &str) -> Option<&'static str> {
 /// The path of the single-file layout that the diffusers path `module` is a part of, and which of how many equal
 /// parts; `None` if SD3.5 has no such layer.
 pub(super) fn single_file(module: &str) -> Option<(String, usize, usize)> {
-    if let Some((block, layer)) = module.strip_prefix("transformer_blocks.").and_then(|rest| rest.split_once('.'))
+    if let Some((block, layer)) =
+        module.strip_prefix("transformer_blocks.").and_then(|rest| rest.split_once('.'))
     {
         return BLOCK_LAYERS.iter().find_map(|(single, parts)| {
             let part = parts.iter().position(|part| *part == layer)?;
@@ -160,7 +160,9 @@ fn find_outside(flat: &str) -> Option<Layer> {
 
 fn split_block(rest: &str) -> Option<(usize, &str)> {
     let (block, layer) = rest.split_once('_')?;
-    Some((block.parse().ok()?, layer))
+    // No model has a thousand blocks; a file that says so is damaged.
+    let is_number = block.len() <= 3 && block.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { Some((block.parse().ok()?, layer)) } else { None }
 }
 
 fn block_path(block: usize, module: &str) -> String {
@@ -198,8 +200,14 @@ mod tests {
     #[test]
     fn attention_processors_of_old_files_are_found() {
         let found = |name: &str| find(name).unwrap().modules[0].clone();
-        assert_eq!(found("transformer.transformer_blocks.1.attn.processor.to_q"), "transformer_blocks.1.attn.to_q");
-        assert_eq!(found("transformer.transformer_blocks.1.attn.to_out"), "transformer_blocks.1.attn.to_out.0");
+        assert_eq!(
+            found("transformer.transformer_blocks.1.attn.processor.to_q"),
+            "transformer_blocks.1.attn.to_q"
+        );
+        assert_eq!(
+            found("transformer.transformer_blocks.1.attn.to_out"),
+            "transformer_blocks.1.attn.to_out.0"
+        );
     }
 
     #[test]

@@ -17,9 +17,8 @@ pub(super) fn exact(change: &Change) -> Change {
             let a = build(r * s, w1_b.columns, |row, column| {
                 at(w1_b, row / s, column) * at(w2_b, row % s, column)
             });
-            let b = build(w1_a.rows, r * s, |row, column| {
-                at(w1_a, row, column / s) * at(w2_a, row, column % s)
-            });
+            let b =
+                build(w1_a.rows, r * s, |row, column| at(w1_a, row, column / s) * at(w2_a, row, column % s));
             Change::LowRank { a, b, scale: *scale }
         }
         Change::Kronecker { w1, w2, scale } => {
@@ -34,8 +33,9 @@ pub(super) fn exact(change: &Change) -> Change {
             let a = build(m * r, m * n, |row, column| {
                 if row / r == column / n { at(&right, row % r, column % n) } else { 0.0 }
             });
-            let b =
-                build(l * k, m * r, |row, column| at(&w1, row / k, column / r) * at(&left, row % k, column % r));
+            let b = build(l * k, m * r, |row, column| {
+                at(&w1, row / k, column / r) * at(&left, row % k, column % r)
+            });
             Change::LowRank { a, b, scale: *scale }
         }
     }
@@ -119,8 +119,11 @@ mod tests {
 
     #[test]
     fn rows_of_every_kind_are_those_of_the_whole() {
-        let kronecker =
-            Change::Kronecker { w1: Factor::Whole(some(3, 2, 1)), w2: Factor::Whole(some(4, 3, 2)), scale: 1.0 };
+        let kronecker = Change::Kronecker {
+            w1: Factor::Whole(some(3, 2, 1)),
+            w2: Factor::Whole(some(4, 3, 2)),
+            scale: 1.0,
+        };
         let all = WeightChange::new(&kronecker).delta(0..12);
         for range in [0..4, 4..12, 3..7, 6..12] {
             let part = rows::take(&kronecker, range.clone());

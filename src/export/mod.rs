@@ -24,7 +24,7 @@ pub use changes::Changes;
 pub use conversion::{Conversion, Converted, convert};
 pub use inspection::{Inspection, ModuleReport, inspect};
 pub use merge::{Merged, merge};
-pub use own_form::{read_adapters, write_adapters};
+pub use own_form::{proven, read_adapters, write_adapters};
 pub use read::AdapterFile;
 pub use write::{Alpha, Form, Request, SaveDtype, write};
 

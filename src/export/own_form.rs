@@ -1,5 +1,6 @@
 //! The file that a run writes, and a file of any form as the adapters of a model.
 
+use super::proof;
 use super::read::AdapterFile;
 use super::write::{self, Form, Request, SaveDtype};
 use crate::error::Result;
@@ -28,9 +29,23 @@ pub fn write_adapters(
     dtype: SaveDtype,
     settings: &Value,
 ) -> Result<()> {
+    let form = form_of(modules);
+    write::write(path, modules, &Request { form, dtype, alpha: None, about: settings, base: None })
+}
+
+/// Reads the file that [`write_adapters`] wrote at `path` by the rules of every reader that it is meant for; one line
+/// that says how they would take it.
+///
+/// # Errors
+/// A file that cannot be read at all.
+pub fn proven(path: &Path, modules: &[AdapterModule], dtype: SaveDtype) -> Result<String> {
+    Ok(proof::summary(&proof::prove(path, modules, form_of(modules), dtype, None)?))
+}
+
+/// The form in which all of `modules` can be said.
+fn form_of(modules: &[AdapterModule]) -> Form {
     let is_pair = |module: &AdapterModule| matches!(module.change, Change::LowRank { .. });
     let with_magnitudes = modules.iter().filter(|module| module.magnitude.is_some()).count();
     let alike = with_magnitudes == 0 || with_magnitudes == modules.len();
-    let form = if alike && modules.iter().all(is_pair) { Form::Peft } else { Form::Lycoris };
-    write::write(path, modules, &Request { form, dtype, alpha: None, about: settings, base: None })
+    if alike && modules.iter().all(is_pair) { Form::Peft } else { Form::Lycoris }
 }

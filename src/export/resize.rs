@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn what_is_cut_off_are_the_smallest_singular_values() {
         // diag(4, 3, 0): rank 1 keeps 4 of a norm of 5.
-        let diagonal = Matrix { rows: 3, columns: 3, values: vec![4.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0] };
+        let diagonal =
+            Matrix { rows: 3, columns: 3, values: vec![4.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0] };
         let one = Factor::Whole(Matrix { rows: 1, columns: 1, values: vec![1.0] });
         let change = Change::Kronecker { w1: one, w2: Factor::Whole(diagonal), scale: 1.0 };
         let (small, off) = resized(&module(change), 1);

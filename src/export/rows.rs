@@ -34,13 +34,9 @@ pub(super) fn swap_halves(change: Change) -> Change {
     let half = size(&change).0 / 2;
     match change {
         Change::LowRank { a, b, scale } => Change::LowRank { a, b: rotated(b, half), scale },
-        Change::Hadamard { w1_a, w1_b, w2_a, w2_b, scale } => Change::Hadamard {
-            w1_a: rotated(w1_a, half),
-            w1_b,
-            w2_a: rotated(w2_a, half),
-            w2_b,
-            scale,
-        },
+        Change::Hadamard { w1_a, w1_b, w2_a, w2_b, scale } => {
+            Change::Hadamard { w1_a: rotated(w1_a, half), w1_b, w2_a: rotated(w2_a, half), w2_b, scale }
+        }
         Change::Kronecker { w1, w2, scale } if factor_size(&w1).0.is_multiple_of(2) => {
             let half = factor_size(&w1).0 / 2;
             let w1 = match w1 {

@@ -215,11 +215,7 @@ pub fn kind(module: &AdapterModule) -> &'static str {
 
 /// All matrices of a change with the names that LyCORIS gives them (`lora_down`, `lokr_w2_a`).
 pub fn matrices(change: &Change) -> Vec<(&'static str, &Matrix)> {
-    fn factor<'a>(
-        factor: &'a Factor,
-        names: [&'static str; 3],
-        all: &mut Vec<(&'static str, &'a Matrix)>,
-    ) {
+    fn factor<'a>(factor: &'a Factor, names: [&'static str; 3], all: &mut Vec<(&'static str, &'a Matrix)>) {
         match factor {
             Factor::Whole(matrix) => all.push((names[0], matrix)),
             Factor::Product(left, right) => all.extend([(names[1], left), (names[2], right)]),
@@ -254,8 +250,13 @@ mod tests {
         let low = Change::LowRank { a: a.clone(), b: b.clone(), scale: 0.5 };
         assert_eq!(WeightChange::new(&low).delta(0..2), [1.5, 3.0, 2.0, 4.0]);
         assert_eq!(WeightChange::new(&low).delta(1..2), [2.0, 4.0]);
-        let hadamard =
-            Change::Hadamard { w1_a: b.clone(), w1_b: a.clone(), w2_a: b.clone(), w2_b: a.clone(), scale: 1.0 };
+        let hadamard = Change::Hadamard {
+            w1_a: b.clone(),
+            w1_b: a.clone(),
+            w2_a: b.clone(),
+            w2_b: a.clone(),
+            scale: 1.0,
+        };
         assert_eq!(WeightChange::new(&hadamard).delta(0..2), [9.0, 36.0, 16.0, 64.0]);
         // [1, 2] ⊗ [[3], [4]] = [[3, 6], [4, 8]].
         let kronecker = Change::Kronecker { w1: Factor::Whole(a), w2: Factor::Whole(b), scale: 2.0 };

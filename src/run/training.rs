@@ -315,6 +315,8 @@ impl Running<'_, '_> {
         plot::write(&self.output.plot(), &metrics::read(&self.output.metrics())?)?;
         self.before_after(trainer.step())?;
         checkpoint::export(self.output, trainer.step())?;
+        let (modules, dtype) = (self.modules(trainer)?, dtype(self.opened.settings.save_dtype));
+        self.observer.note(&export::proven(&self.output.lora(), &modules, dtype)?);
         let engine = trainer.engine();
         let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
         let arena = engine.arena_bytes();

@@ -113,7 +113,8 @@ impl TensorFile {
     /// The names and places of all tensors, of whatever dtype, in the order of their data.
     pub(super) fn places(&self) -> Vec<(&str, std::ops::Range<usize>)> {
         let tensors = self.header.tensors.iter();
-        let mut places: Vec<_> = tensors.map(|(name, entry)| (name.as_str(), entry.start..entry.end)).collect();
+        let mut places: Vec<_> =
+            tensors.map(|(name, entry)| (name.as_str(), entry.start..entry.end)).collect();
         places.sort_by_key(|(_, place)| place.start);
         places
     }

@@ -26,7 +26,8 @@ const ENDINGS: [[&str; 2]; 6] = [
 pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
     let mut patches: BTreeMap<(String, usize), Patch> = BTreeMap::new();
     for layer in layers {
-        let height = layers.iter().filter(|other| other.weight == layer.weight).map(|other| other.rows.end).max();
+        let height =
+            layers.iter().filter(|other| other.weight == layer.weight).map(|other| other.rows.end).max();
         let whole = 0..height.unwrap_or(layer.rows.end);
         for name in single_file_names(&layer.weight) {
             if let Some(patch) = patch(tensors, &name, &layer.weight, &whole, false) {
@@ -61,13 +62,7 @@ fn diffusers_names(path: &str) -> [String; 4] {
 }
 
 /// The adapter under `name`, if it is there.
-fn patch(
-    tensors: &Tensors<'_>,
-    name: &str,
-    weight: &str,
-    rows: &Range<usize>,
-    swaps: bool,
-) -> Option<Patch> {
+fn patch(tensors: &Tensors<'_>, name: &str, weight: &str, rows: &Range<usize>, swaps: bool) -> Option<Patch> {
     let change = tensors
         .low_rank(name, &ENDINGS)
         .or_else(|| tensors.hadamard(name))

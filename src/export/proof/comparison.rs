@@ -4,7 +4,7 @@ use super::{Patch, Reading, Verdict};
 use crate::error::Result;
 use crate::export::base::{Base, own_rows};
 use crate::export::weight_change::{RowNorm, WeightChange, changed_rows, matrices, rank, scale, size};
-use crate::export::{low_rank, rows};
+use crate::export::{layers, low_rank, rows};
 use crate::models::adapter::{AdapterModule, Change, Module, modules as layers_of};
 use crate::models::mmdit::MmditConfig;
 use std::ops::Range;
@@ -16,16 +16,23 @@ const STRETCH: usize = 64;
 /// whole module stand for it.
 const BUDGET: usize = 1 << 29;
 
-/// Whether a reader knows every kind of adapter in `modules`: others are not meant for it, whatever their names.
+/// Whether a reader can do what `modules` do: files with others are not meant for it, whatever their names.
 pub(super) fn is_known_to(reader: &str, modules: &[AdapterModule]) -> bool {
     let low_rank = modules.iter().all(|module| matches!(module.change, Change::LowRank { .. }));
     let magnitudes = modules.iter().any(|module| module.magnitude.is_some());
     match reader {
         "kohya" => low_rank && !magnitudes,
         "diffusers" | "PEFT" => low_rank,
-        "stable-diffusion.cpp" => !magnitudes,
+        "stable-diffusion.cpp" => !magnitudes && !has_swapped_halves(modules),
         _ => true,
     }
+}
+
+fn has_swapped_halves(modules: &[AdapterModule]) -> bool {
+    modules.iter().any(|module| {
+        let (outputs, inputs) = size(&module.change);
+        layers::swaps_halves(&module.module, inputs, outputs)
+    })
 }
 
 /// The layers of the release whose width `modules` have, else those that they name.
@@ -33,7 +40,10 @@ pub(super) fn implied_layers(modules: &[AdapterModule]) -> Vec<Module> {
     let fits = |layers: &[Module]| {
         modules.iter().all(|module| {
             let same = |layer: &&Module| layer.path == module.module;
-            layers.iter().find(same).is_some_and(|layer| (layer.rows.len(), layer.inputs) == size(&module.change))
+            layers
+                .iter()
+                .find(same)
+                .is_some_and(|layer| (layer.rows.len(), layer.inputs) == size(&module.change))
         })
     };
     let releases = [MmditConfig::medium(), MmditConfig::large()].map(|config| layers_of(&config));
@@ -194,7 +204,8 @@ fn compare(
         let own = own_rows(layer, &rows);
         let magnitude = module.magnitude.as_ref().and_then(|all| all.get(own.clone()));
         let delta = change.delta(own);
-        let expected = effect(&weight, &delta, columns, magnitude.map(|m| (m, RowNorm::Changed)), base.is_some());
+        let expected =
+            effect(&weight, &delta, columns, magnitude.map(|m| (m, RowNorm::Changed)), base.is_some());
         let mut read = weight.clone();
         for patch in &patches {
             let (delta, magnitude) = patch.part(&rows);

@@ -56,7 +56,8 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
 /// The adapter's configuration in the header.
 pub(super) fn header(tensors: &Tensors<'_>) -> Result<Option<Value>, String> {
     let text = tensors.metadata().get("lora_adapter_metadata");
-    text.map(|text| serde_json::from_str(text).map_err(|e| format!("the header's configuration: {e}"))).transpose()
+    text.map(|text| serde_json::from_str(text).map_err(|e| format!("the header's configuration: {e}")))
+        .transpose()
 }
 
 fn renamed(name: &str) -> String {

@@ -116,7 +116,10 @@ pub fn prove(
     let meant = |verdict: Verdict| {
         let reader = READERS.iter().find(|reader| reader.name == verdict.reader);
         let kinds_are_known = comparison::is_known_to(verdict.reader, modules);
-        Verdict { meant: kinds_are_known && reader.is_some_and(|reader| reader.forms.contains(&form)), ..verdict }
+        Verdict {
+            meant: kinds_are_known && reader.is_some_and(|reader| reader.forms.contains(&form)),
+            ..verdict
+        }
     };
     Ok(verdicts.into_iter().map(meant).collect())
 }
@@ -138,6 +141,24 @@ pub fn verdicts(
         comparison::judge(reader.name, reading, modules, &layers, base, tolerance)
     };
     READERS.iter().map(judge).collect()
+}
+
+/// One line for the readers that a file is meant for.
+pub fn summary(verdicts: &[Verdict]) -> String {
+    let meant: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.meant).collect();
+    let names = |holds: bool| -> Vec<&str> {
+        meant.iter().filter(|verdict| verdict.holds == holds).map(|verdict| verdict.reader).collect()
+    };
+    let worst = meant.iter().filter(|v| v.holds).map(|v| v.worst_difference).fold(0.0, f64::max);
+    let modules = meant.first().map_or(0, |verdict| verdict.modules);
+    let mut line = format!("the LoRA's {modules} modules were read back");
+    if !names(true).is_empty() {
+        line += &format!("; as trained (within {worst:.1e}) in {}", names(true).join(", "));
+    }
+    if !names(false).is_empty() {
+        line += &format!("; NOT as trained in {} (`sargent inspect` says more)", names(false).join(", "));
+    }
+    line
 }
 
 /// The difference that rounding explains: factors of f32 are good to 2^-24, those of f16 to 2^-11, bf16 to 2^-8, and

@@ -78,7 +78,8 @@ impl Config {
         if let Some(unknown) = fields.keys().find(|field| !FIELDS.contains(field)) {
             return Err(format!("TypeError: the header's configuration has an unknown field `{unknown}`"));
         }
-        let number = |key: &str, usual: f64| fields.get(key).and_then(|value| value.as_f64()).unwrap_or(usual);
+        let number =
+            |key: &str, usual: f64| fields.get(key).and_then(|value| value.as_f64()).unwrap_or(usual);
         let pattern = |key: &str| {
             let entries = fields.get(key).and_then(|value| value.as_object()).into_iter().flatten();
             entries.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
@@ -105,10 +106,8 @@ impl Config {
                 Some((format!("^{module}"), tensors.rows(key)? as f64))
             })
             .collect();
-        let mut targets: Vec<String> = names
-            .keys()
-            .filter_map(|name| Some(name.split_once(".lora")?.0.to_owned()))
-            .collect();
+        let mut targets: Vec<String> =
+            names.keys().filter_map(|name| Some(name.split_once(".lora")?.0.to_owned())).collect();
         targets.dedup();
         Self {
             rank: 1.0,

@@ -48,8 +48,7 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
 }
 
 fn of_part(tensors: &Tensors<'_>, part: &Module) -> Option<Change> {
-    let names =
-        [format!("transformer.{}", part.path), format!("lycoris_{}", part.path.replace('.', "_"))];
+    let names = [format!("transformer.{}", part.path), format!("lycoris_{}", part.path.replace('.', "_"))];
     names.iter().find_map(|name| change(tensors, name)).filter(|change| size(change).0 == part.rows.len())
 }
 

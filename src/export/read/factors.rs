@@ -6,6 +6,9 @@ use crate::models::adapter::{Change, Factor, Matrix};
 use crate::tensor::DType;
 use crate::weights::TensorFile;
 
+/// The cure for a file whose parts do not fit together.
+const DAMAGED: &str = "download or export the LoRA again";
+
 /// One layer's adapter as it stands in the file.
 pub(super) struct Factors {
     /// With scale 1.
@@ -55,7 +58,9 @@ impl Parts<'_> {
             [true, false, false] => self.low_rank(),
             [false, true, false] => self.hadamard(),
             [false, false, true] => self.kronecker(),
-            [false, false, false] => Err(self.wrong("has an alpha or magnitudes and nothing that they scale")),
+            [false, false, false] => {
+                Err(self.wrong("has an alpha or magnitudes and nothing that they scale"))
+            }
             _ => Err(self.wrong("mixes LoRA, LoHa and LoKr tensors")),
         }
     }
@@ -107,7 +112,10 @@ impl Parts<'_> {
         let Some(key) = self.group.get(&Role::Magnitude) else { return Ok(None) };
         let (rows, columns) = crate::export::weight_change::size(change);
         let view = self.file.view(key)?;
-        let refused = |cause: String| Err(Error::tensor(self.file.path(), key, cause));
+        let refused = |cause: String| {
+            Err(Error::tensor(self.file.path(), key, cause)
+                .hint("magnitudes of the output axis are needed, one for every row of the weight"))
+        };
         match *view.shape {
             [1, across] if across == columns && rows > 1 => refused(
                 "its magnitudes are of the input axis (an older DoRA), which is not supported".to_owned(),
@@ -124,7 +132,7 @@ impl Parts<'_> {
             [alpha] => Ok(f64::from(*alpha)),
             values => {
                 let cause = format!("{} values where one alpha is expected", values.len());
-                Err(Error::tensor(self.file.path(), key, cause))
+                Err(Error::tensor(self.file.path(), key, cause).hint(DAMAGED))
             }
         }
     }
@@ -133,7 +141,7 @@ impl Parts<'_> {
     fn needed(&self, role: Role, called: &str) -> Result<Matrix> {
         let key = self.group.get(&role).ok_or_else(|| {
             let cause = format!("the adapter `{}` lacks its {called}", self.name);
-            Error::weights(self.file.path(), cause)
+            Error::weights(self.file.path(), cause).hint(DAMAGED)
         })?;
         match *self.file.view(key)?.shape {
             [rows, columns] | [rows, columns, 1, 1] if rows > 0 && columns > 0 => {
@@ -141,7 +149,7 @@ impl Parts<'_> {
             }
             ref shape => {
                 let cause = format!("shape {shape:?} where a matrix is expected");
-                Err(Error::tensor(self.file.path(), key, cause))
+                Err(Error::tensor(self.file.path(), key, cause).hint(DAMAGED))
             }
         }
     }
@@ -151,12 +159,10 @@ impl Parts<'_> {
         if left.columns == right.rows {
             return Ok(());
         }
-        let cause = format!(
-            "shape [{}, {}] does not fit {other}'s rank {}",
-            left.rows, left.columns, right.rows
-        );
+        let cause =
+            format!("shape [{}, {}] does not fit {other}'s rank {}", left.rows, left.columns, right.rows);
         let key = self.group.get(&role).map_or(self.name, String::as_str);
-        Err(Error::tensor(self.file.path(), key, cause))
+        Err(Error::tensor(self.file.path(), key, cause).hint(DAMAGED))
     }
 
     fn floats(&self, key: &str) -> Result<Vec<f32>> {
@@ -166,10 +172,11 @@ impl Parts<'_> {
         if is_number || is_count {
             return self.file.read_f32(key);
         }
-        Err(Error::tensor(self.file.path(), key, format!("the element type {dtype} is not supported")))
+        Err(Error::tensor(self.file.path(), key, format!("the element type {dtype} is not supported"))
+            .hint("export the LoRA again in fp32, bf16 or fp16"))
     }
 
     fn wrong(&self, cause: &str) -> Error {
-        Error::weights(self.file.path(), format!("the adapter `{}` {cause}", self.name))
+        Error::weights(self.file.path(), format!("the adapter `{}` {cause}", self.name)).hint(DAMAGED)
     }
 }

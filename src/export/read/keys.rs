@@ -113,7 +113,12 @@ pub(super) fn sort(file: &TensorFile) -> Result<Sorted> {
         if let Some((ending, kind)) = REFUSED.iter().find(|(ending, _)| key.ends_with(ending)) {
             let layer = key.strip_suffix(ending).unwrap_or(key);
             if layers::find(layer).is_some() {
-                return Err(Error::tensor(file.path(), key, format!("this is {kind}, which is not supported")));
+                return Err(Error::tensor(
+                    file.path(),
+                    key,
+                    format!("this is {kind}, which is not supported"),
+                )
+                .hint("LoRA, DoRA, LoHa and LoKr of linear layers are"));
             }
         }
         let Some((name, role)) = role(key) else {
@@ -122,7 +127,8 @@ pub(super) fn sort(file: &TensorFile) -> Result<Sorted> {
         };
         let group = sorted.groups.entry(name.to_owned()).or_default();
         if group.insert(role, key.to_owned()).is_some() {
-            return Err(Error::tensor(file.path(), key, "the layer has this part twice, under two names"));
+            return Err(Error::tensor(file.path(), key, "the layer has this part twice, under two names")
+                .hint("download or export the LoRA again"));
         }
     }
     // A stray alpha is no adapter.

@@ -29,6 +29,7 @@ impl Stated {
         if let Some(text) = file.metadata().get(HEADER_KEY) {
             let json: Value = serde_json::from_str(text).map_err(|e| {
                 Error::weights(path, format!("{HEADER_KEY} in its header is not JSON ({e})"))
+                    .hint("download or export the LoRA again")
             })?;
             return Ok(Self::parse(|key| json.get(format!("transformer.{key}"))));
         }
@@ -37,8 +38,9 @@ impl Stated {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&beside).map_err(|e| Error::io(&beside, &e))?;
-        let json: Value = serde_json::from_str(&text)
-            .map_err(|e| Error::weights(&beside, format!("this is not JSON ({e})")))?;
+        let json: Value = serde_json::from_str(&text).map_err(|e| {
+            Error::weights(&beside, format!("this is not JSON ({e})")).hint("save the LoRA again")
+        })?;
         Ok(Self::parse(|key| json.get(key)))
     }
 
@@ -75,8 +77,9 @@ impl Stated {
         if let Some(stated) = stated
             && stated != actual
         {
-            let cause = format!("its header says rank {stated} for `{module}`, whose tensors have rank {rank}");
-            return Err(Error::weights(path, cause));
+            let cause =
+                format!("its header says rank {stated} for `{module}`, whose tensors have rank {rank}");
+            return Err(Error::weights(path, cause).hint("header and tensors belong to different runs"));
         }
         let alpha = first(&self.alpha_pattern, module).or(self.alpha).unwrap_or(actual);
         Ok(alpha / if self.by_root_of_rank { actual.sqrt() } else { actual })

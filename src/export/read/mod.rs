@@ -74,7 +74,9 @@ impl AdapterFile {
             for module in read.layer(&file, name, group, &layer, stated.as_ref())? {
                 if let Some(twice) = modules.insert(module.module.clone(), module) {
                     let cause = format!("it holds two adapters for `{}`", twice.module);
-                    return Err(Error::weights(path, cause));
+                    return Err(
+                        Error::weights(path, cause).hint("the file is made of two; keep the layers of one")
+                    );
                 }
             }
         }

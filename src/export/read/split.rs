@@ -34,7 +34,7 @@ pub(super) fn into_modules(
     let swaps = layer.swaps_halves(inputs, outputs);
     if !outputs.is_multiple_of(if swaps { 2 } else { parts }) {
         let cause = format!("the {outputs} rows of the adapter `{name}` do not split into equal parts");
-        return Err(Error::weights(path, cause));
+        return Err(Error::weights(path, cause).hint("the LoRA is damaged or for another model"));
     }
     let (change, magnitude) = if swaps {
         let half = |mut values: Vec<f32>| {

@@ -27,8 +27,10 @@ pub(super) fn fill(
         factors(contents, &module.change, alpha, is_scale_one(alpha, &module.change), &renamed)?;
         let Some(magnitude) = &module.magnitude else { continue };
         let base = base.ok_or_else(|| {
-            Error::usage("ComfyUI divides magnitudes by the length of the model's own rows, so they depend on it")
-                .hint("name the model with --model")
+            Error::usage(
+                "ComfyUI divides magnitudes by the length of the model's own rows, so they depend on it",
+            )
+            .hint("name the model with --model")
         })?;
         let scales = dora_scale(module, magnitude, base)?;
         contents.values(name("dora_scale"), &[scales.len(), 1], scales.into_iter())?;
@@ -53,7 +55,11 @@ fn dora_scale(module: &AdapterModule, magnitude: &[f32], base: &Base) -> Result<
         .map(|((weight, delta), &magnitude)| {
             let changed: Vec<f64> = weight.iter().zip(delta).map(|(weight, delta)| weight + delta).collect();
             let length_of_changed = length(&changed);
-            if length_of_changed > 0.0 { f64::from(magnitude) * length(weight) / length_of_changed } else { 0.0 }
+            if length_of_changed > 0.0 {
+                f64::from(magnitude) * length(weight) / length_of_changed
+            } else {
+                0.0
+            }
         })
         .collect();
     let (outputs, inputs) = size(&module.change);

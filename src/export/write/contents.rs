@@ -34,12 +34,7 @@ impl Contents {
     }
 
     /// Adds a tensor of weights.
-    pub fn values(
-        &mut self,
-        name: String,
-        shape: &[usize],
-        values: impl Iterator<Item = f64>,
-    ) -> Result<()> {
+    pub fn values(&mut self, name: String, shape: &[usize], values: impl Iterator<Item = f64>) -> Result<()> {
         let Some(bytes) = encode(values, self.dtype) else {
             let place = format!("tensor `{name}`");
             return Err(Error::new(ErrorKind::Training, place, "it holds values that are not finite")

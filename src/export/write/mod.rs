@@ -55,7 +55,7 @@ impl Form {
         }
     }
 
-    /// What the file is usually called.
+    /// What the file is called where only a folder is named.
     pub const fn file_name(self) -> &'static str {
         match self {
             Self::Peft => "pytorch_lora_weights.safetensors",
@@ -100,7 +100,7 @@ pub struct Request<'a> {
 pub fn write(path: &Path, modules: &[AdapterModule], request: &Request<'_>) -> Result<()> {
     modules.iter().try_for_each(check_sizes)?;
     let alpha = request.alpha.unwrap_or(request.form.usual_alpha());
-    if (alpha == Alpha::Metadata) > (request.form == Form::Peft) {
+    if alpha == Alpha::Metadata && request.form != Form::Peft {
         let cause = format!("{} files say nothing about alpha in their header", request.form.name());
         return Err(Error::usage(cause).hint("alpha can be `tensor` or `folded` there"));
     }

@@ -178,3 +178,6 @@ impl<'a> Plan<'a> {
         Ok(sum)
     }
 }
+
+#[cfg(test)]
+mod tests;
