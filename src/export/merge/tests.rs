@@ -1,6 +1,7 @@
 //! Merging into the miniature, in both layouts and several element types, against W + delta by hand.
 
 use super::*;
+use crate::export::weight_change::{RowNorm, WeightChange, changed_rows};
 use crate::models::adapter::{Change, Factor, Matrix};
 use crate::weights::{TensorBytes, open_mmdit, write_tensors};
 use std::collections::BTreeMap;
