@@ -23,7 +23,7 @@ pub use conversion::{Conversion, Converted, convert};
 pub use inspection::{Inspection, ModuleReport, inspect};
 pub use lora_only::{proven, read_lora, write_lora};
 pub use merge::{Merged, merge};
-pub use read::AdapterFile;
+pub use read::{AdapterFile, text_encoders};
 pub use write::{Alpha, Form, Request, SaveDtype, write};
 
 #[cfg(test)]
