@@ -93,10 +93,16 @@ impl Base {
 /// The rows of the layer in diffusers' order that are the rows `rows` of its weight, of which none crosses the layer's
 /// middle.
 pub(super) fn own_rows(layer: &Module, rows: &Range<usize>) -> Range<usize> {
-    let (first, half) = (rows.start - layer.rows.start, layer.rows.len() / 2);
-    let start = match layer.halves_swapped {
+    rows_of_change(&layer.rows, layer.halves_swapped, rows)
+}
+
+/// Which rows of a change are the rows `rows` of a weight, if the change is of the rows `all` and has their halves in
+/// the opposite order where `swapped`; none of `rows` crosses the middle.
+pub(super) fn rows_of_change(all: &Range<usize>, swapped: bool, rows: &Range<usize>) -> Range<usize> {
+    let (first, half) = (rows.start - all.start, all.len() / 2);
+    let start = match swapped {
         false => first,
-        true if first < half => first + layer.rows.len() - half,
+        true if first < half => first + all.len() - half,
         true => first - half,
     };
     start..start + rows.len()

@@ -25,7 +25,7 @@ pub use conversion::{Conversion, Converted, convert};
 pub use inspection::{Inspection, ModuleReport, inspect};
 pub use merge::{Merged, merge};
 pub use own_form::{proven, read_adapters, write_adapters};
-pub use read::AdapterFile;
+pub use read::{AdapterFile, text_encoders};
 pub use write::{Alpha, Form, Request, SaveDtype, write};
 
 #[cfg(test)]

@@ -151,7 +151,11 @@ impl<'a> Plan<'a> {
             DType::F16 => SaveDtype::F16,
             DType::Bf16 => SaveDtype::Bf16,
             other => {
-                return Err(Error::tensor(file.path(), tensor, format!("{other} is not a dtype for weights")));
+                return Err(Error::tensor(
+                    file.path(),
+                    tensor,
+                    format!("{other} is not a dtype for weights"),
+                ));
             }
         };
         let mut bytes = view.bytes.to_vec();

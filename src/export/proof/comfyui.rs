@@ -7,9 +7,8 @@
 
 use super::tensors::{Tensors, scaled};
 use super::{Loaded, Patch, Reading};
-use crate::export::rows::swap_halves;
 use crate::export::weight_change::{RowNorm, rank, size};
-use crate::models::adapter::{Change, Module};
+use crate::models::adapter::Module;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -74,10 +73,9 @@ fn patch(tensors: &Tensors<'_>, name: &str, weight: &str, rows: &Range<usize>, s
     let alpha = tensors.scalar(&format!("{name}.alpha"));
     let scale = alpha.zip(rank(&change)).map_or(1.0, |(alpha, rank)| alpha / rank as f64);
     let change = scaled(change, scale);
-    let change: Change = if swaps { swap_halves(change) } else { change };
     let magnitude = tensors
         .vector(&format!("{name}.dora_scale"))
         .filter(|_| tensors.rows(&format!("{name}.dora_scale")) == Some(rows.len()))
         .map(|magnitude| (magnitude, RowNorm::Base));
-    Some(Patch { weight: weight.to_owned(), rows: rows.clone(), change, magnitude })
+    Some(Patch { weight: weight.to_owned(), rows: rows.clone(), change, swapped: swaps, magnitude })
 }

@@ -2,7 +2,7 @@
 
 use super::{Patch, Reading, Verdict};
 use crate::error::Result;
-use crate::export::base::{Base, own_rows};
+use crate::export::base::{Base, own_rows, rows_of_change};
 use crate::export::weight_change::{RowNorm, WeightChange, changed_rows, matrices, rank, scale, size};
 use crate::export::{layers, low_rank, rows};
 use crate::models::adapter::{AdapterModule, Change, Module, modules as layers_of};
@@ -156,11 +156,10 @@ impl<'a> Prepared<'a> {
 
     /// The rows of the change and the magnitudes for the rows `rows` of the weight, which it covers.
     fn part(&self, rows: &Range<usize>) -> (Vec<f64>, Option<(&[f32], RowNorm)>) {
-        let first = self.patch.rows.start;
+        let (patch, first) = (self.patch, self.patch.rows.start);
         let part = rows.start - first..rows.end - first;
-        let magnitude =
-            self.patch.magnitude.as_ref().and_then(|(all, norm)| Some((all.get(part.clone())?, *norm)));
-        (self.change.delta(part), magnitude)
+        let magnitude = patch.magnitude.as_ref().and_then(|(all, norm)| Some((all.get(part)?, *norm)));
+        (self.change.delta(rows_of_change(&patch.rows, patch.swapped, rows)), magnitude)
     }
 }
 
@@ -252,7 +251,7 @@ fn effect(
 
 /// How much stronger the patch is than the module, if it is made of the same numbers: no product is needed then.
 fn strength_of_same(module: &AdapterModule, layer: &Module, patch: &Patch) -> Option<f64> {
-    if layer.halves_swapped || module.magnitude.is_some() || patch.magnitude.is_some() {
+    if layer.halves_swapped || module.magnitude.is_some() || patch.magnitude.is_some() || patch.swapped {
         return None;
     }
     let (own, read) = (scale(&module.change), scale(&patch.change));

@@ -34,6 +34,7 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
             weight: weight.to_owned(),
             rows: 0..height,
             change: scaled(change, alpha / rank),
+            swapped: false,
             magnitude: None,
         });
     }

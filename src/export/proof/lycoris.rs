@@ -7,7 +7,6 @@
 
 use super::tensors::{Tensors, scaled};
 use super::{Loaded, Patch, Reading};
-use crate::export::rows::swap_halves;
 use crate::export::weight_change::{RowNorm, rank, size};
 use crate::models::adapter::Module;
 
@@ -31,10 +30,10 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
             (_, None) => 1.0,
             (None, Some(_)) => return Err(format!("`{name}` has no alpha")),
         };
-        let mut change = scaled(change, scale);
+        let change = scaled(change, scale);
         let mut magnitude = tensors.vector(&format!("{name}.dora_scale"));
         if layer.halves_swapped {
-            change = swap_halves(change);
+            // Its rows are in diffusers' order, as the change is.
             if let Some(magnitude) = &mut magnitude {
                 let half = magnitude.len() / 2;
                 magnitude.rotate_left(half);
@@ -43,7 +42,13 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
         let magnitude = magnitude
             .filter(|magnitude| magnitude.len() == layer.rows.len())
             .map(|magnitude| (magnitude, RowNorm::Changed));
-        patches.push(Patch { weight: layer.weight.clone(), rows: layer.rows.clone(), change, magnitude });
+        patches.push(Patch {
+            weight: layer.weight.clone(),
+            rows: layer.rows.clone(),
+            change,
+            swapped: layer.halves_swapped,
+            magnitude,
+        });
     }
     if patches.is_empty() {
         return Err("no key begins with the `lycoris_` name of a layer: nothing is loaded".to_owned());

@@ -31,7 +31,9 @@ struct Patch {
     rows: Range<usize>,
     /// What is added to them.
     change: Change,
-    /// What they are scaled to afterwards.
+    /// Whether the second half of the change's rows goes to the first half of these, and the other way round.
+    swapped: bool,
+    /// What they are scaled to afterwards, in the order of the weight.
     magnitude: Option<(Vec<f32>, RowNorm)>,
 }
 

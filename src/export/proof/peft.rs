@@ -6,7 +6,6 @@
 
 use super::tensors::{Tensors, scaled};
 use super::{Loaded, Patch, Reading};
-use crate::export::rows::swap_halves;
 use crate::export::weight_change::RowNorm;
 use crate::models::adapter::{Change, Module};
 use serde_json::Value;
@@ -187,10 +186,11 @@ pub(super) fn load(
             weight: layer.weight.clone(),
             rows: layer.rows.clone(),
             change: scaled(Change::LowRank { a, b, scale: 1.0 }, config.scale(&layer.path)),
+            swapped: layer.halves_swapped,
             magnitude: magnitude.map(|magnitude| (magnitude, RowNorm::Changed)),
         };
         if layer.halves_swapped {
-            patch.change = swap_halves(patch.change);
+            // Its rows are in diffusers' order, as the change is.
             if let Some((magnitude, _)) = &mut patch.magnitude {
                 let half = magnitude.len() / 2;
                 magnitude.rotate_left(half);

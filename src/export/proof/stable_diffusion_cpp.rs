@@ -9,6 +9,7 @@ use super::{Loaded, Patch, Reading};
 use crate::export::weight_change::{rank, size};
 use crate::models::adapter::{Change, Module};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const ENDINGS: [[&str; 2]; 3] = [
     [".lora_B.weight", ".lora_A.weight"],
@@ -28,23 +29,23 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
         if let Some(change) = change(tensors, &format!("diffusion_model.{weight}"))
             && size(&change).0 == height
         {
-            patches.push(Patch { weight: weight.to_owned(), rows: 0..height, change, magnitude: None });
+            patches.push(patch(weight, 0..height, change));
             continue;
         }
         let found: Vec<Option<Change>> = parts.iter().map(|part| of_part(tensors, part)).collect();
         if found.iter().all(Option::is_some) {
-            patches.extend(parts.iter().zip(found.into_iter().flatten()).map(|(part, change)| Patch {
-                weight: weight.to_owned(),
-                rows: part.rows.clone(),
-                change,
-                magnitude: None,
-            }));
+            let found = parts.iter().zip(found.into_iter().flatten());
+            patches.extend(found.map(|(part, change)| patch(weight, part.rows.clone(), change)));
         }
     }
     if patches.is_empty() {
         return Err("no key has a name that it knows: nothing is loaded".to_owned());
     }
     Ok(Loaded { patches, ignored: tensors.unused() })
+}
+
+fn patch(weight: &str, rows: Range<usize>, change: Change) -> Patch {
+    Patch { weight: weight.to_owned(), rows, change, swapped: false, magnitude: None }
 }
 
 fn of_part(tensors: &Tensors<'_>, part: &Module) -> Option<Change> {

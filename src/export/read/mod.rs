@@ -146,6 +146,16 @@ impl AdapterFile {
     }
 }
 
+/// How many tensors of the file at `path` belong to which text encoder.
+///
+/// # Errors
+/// As [`AdapterFile::read`]; no tensor is read.
+pub fn text_encoders(path: &Path) -> Result<BTreeMap<&'static str, usize>> {
+    let file = open(path)?;
+    let sorted = keys::sort(&file)?;
+    Ok(sorted.text_encoders.iter().map(|(encoder, keys)| (*encoder, keys.len())).collect())
+}
+
 /// The file at `path`, mapped.
 pub(super) fn open(path: &Path) -> Result<TensorFile> {
     std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
