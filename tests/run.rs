@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod run {
+    mod adapters;
     mod beginning;
     mod checkpoints;
     mod disk;
     mod drawing;
     mod emulated;
     mod encoding;
+    mod exporting;
     mod guarding;
     mod interrupting;
     mod mistakes;

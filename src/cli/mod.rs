@@ -5,9 +5,12 @@
 mod demo;
 mod device;
 mod doctor;
+mod export;
 mod failure;
+mod inspect;
 mod overrides;
 mod plan;
+mod readers;
 mod report;
 mod sample;
 mod terminal;
@@ -41,6 +44,8 @@ enum Command {
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
     Report(report::ReportArgs),
+    Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -51,6 +56,8 @@ Examples:
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent inspect lora.safetensors                  what is in a LoRA, and how programs take it
+  sargent export lora.safetensors --to kohya        a LoRA in another program's form
   sargent doctor                                    is the card all right, and every kernel on it?
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
@@ -79,6 +86,8 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
 use crate::export;
-use crate::models::adapter::{LoraModule, load};
+use crate::models::adapter::{AdapterModule, load};
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
@@ -451,7 +451,7 @@ impl Running<'_, '_> {
     }
 
     /// The adapters as they are exported.
-    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<LoraModule>> {
+    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<AdapterModule>> {
         let averaged = self.opened.recipe.average.is_some();
         let source = if averaged { Flat::Average } else { Flat::Parameters };
         load::collect(trainer.engine(), &self.opened.recipe.adapters, source)
@@ -482,6 +482,8 @@ impl Running<'_, '_> {
             validation.draw_strengths(trainer.engine(), self.output, step)?;
         }
         checkpoint::export(self.output, trainer.step())?;
+        let (modules, dtype) = (self.modules(trainer)?, dtype(self.opened.settings.save_dtype));
+        self.observer.note(&export::proven(&self.output.lora(), &modules, dtype)?);
         let engine = trainer.engine();
         let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
         let arena = engine.arena_bytes();

@@ -73,6 +73,16 @@ choices! {
 }
 
 choices! {
+    /// What adapters are made of.
+    LoraType {
+        /// Low-rank pairs.
+        Standard = "standard",
+        /// What `lycoris_config` describes.
+        Lycoris = "lycoris",
+    }
+}
+
+choices! {
     /// How the adapters begin; B is zero in both.
     LoraInit {
         /// A uniform in ±1/sqrt(in).

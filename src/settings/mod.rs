@@ -9,6 +9,7 @@ mod document;
 mod foreign;
 mod keys;
 mod kind;
+mod lycoris;
 mod nearest;
 mod prompts;
 mod read;
@@ -23,11 +24,12 @@ mod tests;
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
     CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset, LoraTargets,
-    LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};
 pub use kind::Kind;
+pub use lycoris::{LycorisAlgo, LycorisConfig, LycorisOptions};
 pub use prompts::ValidationPrompt;
 pub use run::{RunSettings, parse_settings_bytes};
 pub use told::{ToldSection, ToldSetting};

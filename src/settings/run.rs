@@ -1,10 +1,11 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting, LrScheduler,
     OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
+use super::lycoris::{self, LycorisConfig};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
 use super::{resume, settle};
@@ -52,11 +53,22 @@ pub struct RunSettings {
     #[serde(default)]
     pub cache_dir_text: PathBuf,
 
+    pub lora_type: LoraType,
+    pub lycoris_config: Option<Value>,
     pub lora_rank: usize,
     pub lora_alpha: f64,
+    pub use_rslora: bool,
+    pub use_dora: bool,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub rank_pattern: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub alpha_pattern: Map<String, Value>,
     pub lora_dropout: f64,
     pub lora_targets: LoraTargets,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora_blocks: Vec<usize>,
     pub lora_init_type: LoraInit,
+    pub init_lora: Option<PathBuf>,
 
     pub max_train_steps: u64,
     pub num_train_epochs: u64,
@@ -144,7 +156,32 @@ impl RunSettings {
         let mut settings = Self::from_json(&json, &place, config.parent(), overrides)?;
         settle::needed_to_train(&settings)?;
         settings.validation_prompts = prompts::all(&settings)?;
+        settings.read_lycoris_config()?;
         Ok(settings)
+    }
+
+    /// What `lycoris_config` describes, where adapters are of its kinds.
+    ///
+    /// # Errors
+    /// Those of [`LycorisConfig::parse`].
+    pub fn lycoris(&self) -> Result<Option<LycorisConfig>> {
+        match (&self.lycoris_config, self.lora_type) {
+            (Some(value), LoraType::Lycoris) => LycorisConfig::parse(value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts the description in place of the path of its file.
+    fn read_lycoris_config(&mut self) -> Result<()> {
+        if let (Some(value), LoraType::Lycoris) = (&self.lycoris_config, self.lora_type) {
+            self.lycoris_config = Some(lycoris::document(value)?);
+            self.lycoris()?;
+            if self.lora_dropout > 0.0 {
+                let why = "adapters of lycoris_config have no dropout";
+                self.ignored.push(("lora_dropout".to_owned(), why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// The settings for drawing images with `model`: the same table, without what only training needs.
@@ -186,6 +223,10 @@ impl RunSettings {
         let mut settings: Self = serde_json::from_value(values.into())
             .map_err(|e| Error::new(ErrorKind::Settings, "settings", e.to_string()))?;
         settings.ignored = given.ignored;
+        if settings.lora_type == LoraType::Standard && settings.lycoris_config.take().is_some() {
+            let why = "adapters are low-rank pairs; lora_type `lycoris` makes use of it";
+            settings.ignored.push(("lycoris_config".to_owned(), why.to_owned()));
+        }
         Ok(settings)
     }
 

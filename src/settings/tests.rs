@@ -116,6 +116,7 @@ fn the_defaults_are_the_documented_ones() {
 fn an_unmodified_simpletuner_file_is_read() {
     let s = parse(&json!({
         "--model_type": "lora", "--model_family": "sd3", "--lora_type": "standard", "--use_dora": "false",
+        "--lycoris_config": "config/lycoris_config.json",
         "--pretrained_model_name_or_path": "stabilityai/stable-diffusion-3.5-large",
         "--data_backend_config": "config/multidatabackend.json", "--output_dir": "output/models",
         "--lora_rank": "768", "--train_batch_size": "6", "--max_train_steps": "24000", "--num_train_epochs": 0,
@@ -132,6 +133,7 @@ fn an_unmodified_simpletuner_file_is_read() {
         (s.learning_rate, s.lr_scheduler, s.recompute),
         (1.5e-3, LrScheduler::Cosine, Recompute::Lean)
     );
+    assert_eq!((s.lora_type, s.use_dora, &s.lycoris_config), (LoraType::Standard, false, &None));
     assert_eq!((s.validation_resolution.len(), s.user_prompt_library, s.instance_prompt), (2, None, None));
     let ignored: Vec<_> = s.ignored.iter().map(|(key, _)| key.as_str()).collect();
     assert!(ignored.contains(&"push_to_hub") && ignored.contains(&"snr_gamma"), "{ignored:?}");
@@ -174,8 +176,10 @@ fn wrong_values_name_their_key() {
 #[test]
 fn what_would_change_the_result_is_refused() {
     for (key, value) in [
-        ("use_dora", json!(true)),
-        ("lora_type", json!("lycoris")),
+        ("peft_lora_mode", json!("singlora")),
+        ("rank_pattern", json!({"to_q": 0})),
+        ("lora_blocks", json!("3-1")),
+        ("lora_type", json!("lokr")),
         ("base_model_precision", json!("int8-quanto")),
         ("model_type", json!("full")),
         ("model_family", json!("sdxl")),
@@ -380,6 +384,24 @@ fn prompts_come_from_the_library_and_the_settings() {
     std::fs::remove_file(folder.path().join("prompts.json")).unwrap();
     let error = RunSettings::load(&folder.path().join("config.json"), &[]).unwrap_err();
     assert!(error.to_string().contains("prompts.json"), "{error}");
+}
+
+#[test]
+fn lycoris_config_may_be_a_file_beside_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let description = json!({"algo": "lokr", "linear_dim": 10000, "factor": 16});
+    write(folder.path(), "lycoris.json", &description);
+    let load = |more: Value| RunSettings::load(&write(folder.path(), "config.json", &complete(more)), &[]);
+    let s =
+        load(json!({"lora_type": "lycoris", "lycoris_config": "lycoris.json", "lora_dropout": 0.1})).unwrap();
+    assert_eq!(s.lycoris_config, Some(description), "the settings as used need no other file");
+    assert_eq!(s.lycoris().unwrap().unwrap().overall.factor, 16);
+    assert_eq!(s.ignored[0].0, "lora_dropout");
+    assert!(s.refuse_change_on_resume(&s.as_used()).is_ok());
+    let error = load(json!({"lora_type": "lycoris", "lycoris_config": "none.json"})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Files);
+    // Where adapters are pairs, SimpleTuner's default path may lead nowhere.
+    assert_eq!(load(json!({"lycoris_config": "none.json"})).unwrap().lycoris_config, None);
 }
 
 #[test]

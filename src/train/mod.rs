@@ -1,9 +1,11 @@
 //! The training run: what a step computes, in which order, and what survives between steps.
 //!
-//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
-//! [`memory`] adds up what all of it needs; [`trainer`] runs it; [`checkpoint`], [`output_folder`] and [`places`] keep what
+//! [`recipe`] turns settings into what is trained and how, with the adapters of `adapters`; [`step`] and [`optimize`]
+//! record programs; [`memory`] adds up what all of it needs; [`trainer`] runs it; [`evaluation`] and [`guard`] watch
+//! it; [`checkpoint`], [`output_folder`] and [`places`] keep what
 //! it leaves. The room reports steps; images and printing are its caller's.
 
+mod adapters;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluation;

@@ -8,8 +8,10 @@ use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state;
+use crate::models::adapter::{Adapter, AdapterModule};
 use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
+use crate::train::adapters::values_to_continue;
 use crate::train::data::TrainingData;
 use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
@@ -128,18 +130,23 @@ impl<'a> Trainer<'a> {
             step: 0,
             rate_factor: 1.0,
         };
-        trainer.initialise()?;
+        trainer.initialise(weights)?;
         Ok(trainer)
     }
 
-    /// Writes the initial adapters: A drawn, B zero. The moving average starts as their copy.
-    fn initialise(&mut self) -> Result<()> {
+    /// Writes the initial adapters, which change nothing yet. The moving average starts as their copy.
+    fn initialise(&mut self, weights: &dyn WeightSource) -> Result<()> {
+        let Recipe { adapters, init, seed, continues, .. } = self.recipe;
         let mut start = vec![0.0; self.engine.layout().elements()];
-        for (index, pair) in self.recipe.adapters.pairs.iter().enumerate() {
-            let values = self.recipe.adapters.initial_a(index, self.recipe.init, self.recipe.seed);
-            if let Some(parameter) = self.engine.layout().parameter(&pair.a_name()) {
-                start[parameter.offset..][..values.len()].copy_from_slice(&values);
+        for index in 0..adapters.all.len() {
+            for (name, values) in adapters.initial(index, *init, *seed, weights)? {
+                if let Some(parameter) = self.engine.layout().parameter(&name) {
+                    start[parameter.offset..][..values.len()].copy_from_slice(&values);
+                }
             }
+        }
+        if let Some(path) = continues {
+            self.start_from(&values_to_continue(path)?, &mut start);
         }
         [Flat::Parameters, Flat::Average]
             .into_iter()
@@ -149,6 +156,19 @@ impl<'a> Trainer<'a> {
     /// The loss on held-out samples, by the adapters as they are.
     pub fn evaluate(&mut self, evaluation: &mut Evaluation) -> Result<EvaluationReport> {
         evaluation.run(&mut self.engine, self.recipe, self.data, &self.positions)
+    }
+
+    /// Puts the values of a file into `start`, in place of those with which its layers would begin.
+    fn start_from(&self, values: &[AdapterModule], start: &mut [f32]) {
+        for values in values {
+            let of_layer = |adapter: &&Adapter| adapter.module.path == values.module;
+            let Some(adapter) = self.recipe.adapters.all.iter().find(of_layer) else { continue };
+            for (name, values) in adapter.parameters_of(values) {
+                if let Some(parameter) = self.engine.layout().parameter(&name) {
+                    start[parameter.offset..][..values.len()].copy_from_slice(values);
+                }
+            }
+        }
     }
 
     /// The engine, for validation and checkpoints between steps.
