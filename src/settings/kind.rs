@@ -29,6 +29,10 @@ pub enum Kind {
     Targets,
     /// `name=value` pairs separated by commas, or a JSON object.
     Pairs,
+    /// A text, or a list of texts.
+    Texts,
+    /// A JSON object with a table of keys of its own.
+    Block,
 }
 
 /// The smallest edge of a picture that is worth encoding: 8 x 8 latents.
@@ -55,6 +59,8 @@ impl Kind {
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
             Self::Pairs => return pairs(value),
+            Self::Texts => texts(value),
+            Self::Block => value.is_object().then(|| value.clone()),
         };
         canonical.ok_or_else(|| self.refusal(value))
     }
@@ -75,6 +81,8 @@ impl Kind {
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
             Self::Pairs => "`name=value,name=value`".into(),
+            Self::Texts => "text, or a list of texts".into(),
+            Self::Block => "JSON object".into(),
         }
     }
 
@@ -145,6 +153,14 @@ fn text(value: &Value) -> Option<Value> {
         Value::String(s) => Some(s.as_str().into()),
         Value::Number(n) => Some(n.to_string().into()),
         _ => None,
+    }
+}
+
+/// A text stays one, since it may mean something else than a list of it.
+fn texts(value: &Value) -> Option<Value> {
+    match value {
+        Value::Array(items) => items.iter().map(text).collect::<Option<Vec<_>>>().map(Value::from),
+        other => text(other),
     }
 }
 

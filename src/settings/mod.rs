@@ -4,6 +4,7 @@
 //! from it. [`RunSettings`] is what the other rooms see; [`DataBackends`] is the list of data sets.
 
 mod backends;
+mod captions;
 mod choices;
 mod document;
 mod foreign;
@@ -20,9 +21,10 @@ mod settle;
 mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
+pub use captions::CaptionTable;
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets,
+    LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

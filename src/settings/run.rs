@@ -1,8 +1,8 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
@@ -40,6 +40,11 @@ pub struct RunSettings {
     pub data_backend_config: PathBuf,
     pub resolution: u32,
     pub caption_strategy: CaptionStrategy,
+    pub caption_lines: CaptionLines,
+    pub caption_extension: Option<String>,
+    pub trigger_word: Option<String>,
+    pub parquet_filename_column: Option<String>,
+    pub parquet_caption_column: Option<String>,
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
