@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything that is said meanwhile to stderr.
 
+mod captions;
 mod demo;
 mod device;
 mod doctor;
@@ -39,6 +40,7 @@ enum Command {
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
+    Captions(captions::CaptionsArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -46,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   sargent demo                                      watch a LoRA being trained, on any machine
   sargent plan config.json                          pictures, steps, memory and disk of a run
+  sargent captions pictures --trigger k4s4          what captions say, and which words an encoder cuts
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
@@ -76,6 +79,7 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
+        Command::Captions(args) => captions::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

@@ -14,8 +14,8 @@ mod scan;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{
-    CaptionLines, CaptionOptions, CaptionStrategy, Captions, Naming, PLACEHOLDER, TableOptions, TextFile,
-    caption_dropped, caption_variant, has_trigger, with_trigger,
+    Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
+    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant,
 };
 pub use crop::{Crop, Pixels};
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};

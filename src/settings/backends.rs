@@ -247,10 +247,14 @@ impl Entry {
         let object =
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
-        let is_off = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
-        if !is_off("disabled") && !is_off("disable") {
-            refuse_elsewhere(object).map_err(|e| at_entry(&name, e))?;
+        let is_on = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
+        let elsewhere = refuse_elsewhere(object).map_err(|e| at_entry(&name, e));
+        if elsewhere.is_err() && (is_on("disabled") || is_on("disable")) {
+            // What the other keys of such an entry mean is known to the program alone that it was written for.
+            let values = [("id".to_owned(), name.as_str().into()), ("disabled".to_owned(), true.into())];
+            return Ok(Self { name, given: Given { values: Map::from_iter(values), ..Given::default() } });
         }
+        elsewhere?;
         let mut given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
         captions::settle(&mut given, folder).map_err(|e| at_entry(&name, e))?;
         if !given.values.contains_key("id") {

@@ -1,5 +1,6 @@
 //! The settings of a run, each as a field of its own type.
 
+use super::backends::DataBackends;
 use super::choices::{
     CaptionLines, CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler,
     OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
@@ -145,6 +146,21 @@ impl RunSettings {
         let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
+    }
+
+    /// The settings for looking at the pictures in `folder` and their captions, with the model if there is one: the
+    /// same table, and the folder as the one data set.
+    pub fn for_captions(
+        folder: &Path,
+        model: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<(Self, DataBackends)> {
+        // The table demands a model; where there is none, nothing opens it.
+        let settings = Self::for_sampling(model.unwrap_or(Path::new("no-model")), overrides)?;
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        let entry = serde_json::json!([{ "id": name, "instance_data_dir": folder.to_string_lossy() }]);
+        let data = DataBackends::from_json(&entry, &settings, None)?;
+        Ok((settings, data))
     }
 
     /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is

@@ -7,10 +7,12 @@
 mod file_name;
 mod filter;
 mod names;
+mod survey;
 mod table;
 mod text_file;
 mod trigger;
 
+pub use survey::{Alike, Captioned, Oddity, Survey, Trigger, Vocabulary};
 pub use table::{Naming, TableOptions};
 pub use text_file::{CaptionLines, TextFile};
 pub use trigger::{PLACEHOLDER, has_trigger, with_trigger};

@@ -8,29 +8,38 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, List};
 use ::parquet::schema::types::Type;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads the table row by row.
 pub fn read(path: &Path, columns: &Columns, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
-    let broken = |e: ParquetError| broken(path, &e);
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
-    let table = SerializedFileReader::new(file).map_err(broken)?;
+    let table = guarded(path, || SerializedFileReader::new(file))?;
     let schema = table.metadata().file_metadata().schema();
     let there: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
     let columns = columns.among(path, &there)?;
-    let wanted =
-        schema.get_fields().iter().filter(|field| columns.all().any(|column| column == field.name()));
-    let projection = Type::group_type_builder(schema.name()).with_fields(wanted.cloned().collect()).build();
-    let rows = table.get_row_iter(Some(projection.map_err(broken)?)).map_err(broken)?;
-    for (index, row) in rows.enumerate() {
-        let row = row.map_err(broken)?;
-        let cells = row.get_column_iter();
-        let cells = cells
-            .filter_map(|(name, field)| Some((columns.all().find(|column| column == name)?, cell(field))));
+    let is_wanted = |field: &&Arc<Type>| columns.all().any(|column| column == field.name());
+    let wanted = schema.get_fields().iter().filter(is_wanted).cloned().collect();
+    let projection = || Type::group_type_builder(schema.name()).with_fields(wanted).build();
+    let mut rows = guarded(path, || table.get_row_iter(Some(projection()?)))?;
+    for number in 1.. {
+        let Some(row) = guarded(path, || rows.next().transpose())? else { break };
+        let cells = row.get_column_iter().filter_map(|(name, field)| {
+            columns.all().find(|column| column == name).map(|column| (column, cell(field)))
+        });
         let cells = cells.collect();
-        each(Row { place: format!("row {}", index + 1), columns: &columns, cells })?;
+        each(Row { place: format!("row {number}"), columns: &columns, cells })?;
     }
     Ok(())
+}
+
+/// Runs a piece of the reader, which panics where a damaged file breaks what it takes for granted.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|e| broken(path, &e.to_string())),
+        Err(_) => Err(broken(path, "it is damaged")),
+    }
 }
 
 /// The cell of a field.
@@ -64,9 +73,8 @@ fn list(list: &List) -> Cell {
     Cell::List(list.elements().iter().map(cell).collect())
 }
 
-fn broken(path: &Path, error: &ParquetError) -> Error {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
+fn broken(path: &Path, cause: &str) -> Error {
+    let line = cause.lines().next().unwrap_or_default();
     Error::dataset(path, format!("cannot be read as Parquet: {line}"))
         .hint("write it again, compressed with snappy, zstd or gzip, or as .csv or .jsonl")
 }

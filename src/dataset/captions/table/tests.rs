@@ -155,6 +155,19 @@ fn a_parquet_table_gives_numbers_lists_and_gaps() {
     assert_eq!(read, [vec!["a boat", "a ship"], vec!["sea"]]);
 }
 
+/// Written by pandas and pyarrow (`tests/fixtures/captions/make.py`).
+#[test]
+fn parquet_tables_of_other_programs_are_read() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captions");
+    let folder = Folder::new();
+    let list = TableOptions { path: Some(fixtures.join("list.parquet")), ..simpletuner(&folder, "") };
+    let read = captions(&folder, list, &["12.png", "13.jpg", "14.png"]);
+    assert_eq!(read, [vec!["a boat", "a ship"], vec!["sea, sky"], vec!["a tree"]]);
+    let metadata = TableOptions { path: Some(fixtures.join("metadata.parquet")), ..metadata() };
+    let read = captions(&folder, metadata, &["00.png", "17.png", "39.png"]);
+    assert_eq!(read, [["picture of number 0"], ["picture of number 3"], ["picture of number 4"]]);
+}
+
 #[test]
 fn several_columns_each_give_a_variant() {
     let folder = Folder::new();
