@@ -4,6 +4,7 @@
 
 mod run {
     mod beginning;
+    mod captions;
     mod checkpoints;
     mod disk;
     mod drawing;

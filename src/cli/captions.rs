@@ -110,14 +110,14 @@ fn tokenizers(args: &CaptionsArgs, settings: &RunSettings) -> Result<Option<Toke
 
 /// An error if a run would stop on these captions.
 fn refuse_broken(reports: &[CaptionReport], may_skip: bool) -> Result<(), Failure> {
-    let broken: usize = reports.iter().map(|report| report.survey.broken.len()).sum();
+    let broken: Vec<&Error> = reports.iter().flat_map(|report| &report.survey.broken).collect();
     let usable = reports.iter().all(|report| report.survey.captions > 0);
-    let first = reports.iter().find_map(|report| report.survey.broken.first());
-    match first {
+    match broken.first() {
         Some(first) if !may_skip || !usable => {
+            let pictures = count(broken.len(), "picture has", "pictures have");
             let cause = format!(
-                "a run would stop: {}",
-                count(broken, "picture has no usable caption", "pictures have no usable caption")
+                "a run would stop, since {pictures} no usable caption; {}: {}",
+                first.place, first.cause
             );
             Err(Error::new(ErrorKind::Dataset, "captions", cause).hint(first.hint.clone()).into())
         }

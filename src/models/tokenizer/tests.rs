@@ -129,6 +129,9 @@ fn a_text_fits_if_its_ids_do_and_is_cut_before_a_word() {
     let clip = ClipTokenizer::open(&bundled("tokenizer"), PadToken::End).unwrap();
     let t5 = T5Tokenizer::open(&bundled("tokenizer_3")).unwrap();
     let check = |text: &str, fit: Fit, ids: &[i32], end: i32| {
+        if text.contains("<|") || text.contains("</s>") {
+            return; // The end token inside a text hides where its ids end.
+        }
         let used = 1 + ids.iter().position(|id| *id == end).unwrap();
         assert_eq!(used, fit.tokens.min(fit.limit), "{text:?}");
         assert_eq!(fit.cut_at.is_some(), fit.tokens > fit.limit, "{text:?}");

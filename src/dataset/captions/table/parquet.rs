@@ -5,6 +5,7 @@ use super::columns::Columns;
 use super::row::Row;
 use crate::error::{Error, Result};
 use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, List};
 use ::parquet::schema::types::Type;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub fn read(path: &Path, columns: &Columns, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
     let table = guarded(path, || SerializedFileReader::new(file))?;
+    refuse_wrong_places(path, table.metadata())?;
     let schema = table.metadata().file_metadata().schema();
     let there: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
     let columns = columns.among(path, &there)?;
@@ -32,6 +34,15 @@ pub fn read(path: &Path, columns: &Columns, each: &mut dyn FnMut(Row) -> Result<
         each(Row { place: format!("row {number}"), columns: &columns, cells })?;
     }
     Ok(())
+}
+
+/// Refuses columns that lie before the beginning of the file.
+fn refuse_wrong_places(path: &Path, metadata: &ParquetMetaData) -> Result<()> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let places = columns.flat_map(|column| {
+        [column.data_page_offset(), column.dictionary_page_offset().unwrap_or(0), column.compressed_size()]
+    });
+    if places.into_iter().any(|place| place < 0) { Err(broken(path, "it is damaged")) } else { Ok(()) }
 }
 
 /// Runs a piece of the reader, which panics where a damaged file breaks what it takes for granted.
