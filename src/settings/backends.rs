@@ -2,6 +2,7 @@
 
 use super::captions::{self, CaptionTable};
 use super::choices::{CaptionLines, CaptionStrategy, CropAspect, CropStyle};
+use super::elsewhere;
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
 use super::read::{self, Given};
@@ -248,7 +249,7 @@ impl Entry {
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
         let is_on = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
-        let elsewhere = refuse_elsewhere(object).map_err(|e| at_entry(&name, e));
+        let elsewhere = elsewhere::refuse(object).map_err(|e| at_entry(&name, e));
         if elsewhere.is_err() && (is_on("disabled") || is_on("disable")) {
             // What the other keys of such an entry mean is known to the program alone that it was written for.
             let values = [("id".to_owned(), name.as_str().into()), ("disabled".to_owned(), true.into())];
@@ -321,40 +322,6 @@ fn with_captions_settled(mut set: BackendSettings) -> Result<BackendSettings> {
     }
     Ok(set)
 }
-
-/// Refuses pictures and caches that are not on this machine.
-fn refuse_elsewhere(object: &Map<String, Value>) -> Result<()> {
-    let Some(kind) = object.get("type").and_then(Value::as_str) else { return Ok(()) };
-    let kind = kind.trim().to_lowercase();
-    let (_, what, instead) = match ELSEWHERE.iter().find(|(name, ..)| *name == kind) {
-        Some(elsewhere) => elsewhere,
-        None => return Ok(()),
-    };
-    Err(Error::setting("type", format!("`{kind}` means {what}, and nothing is downloaded here"))
-        .hint(*instead))
-}
-
-/// Types of data sets that need a network or another program: what they are, and what to do instead.
-const ELSEWHERE: [(&str, &str, &str); 5] = [
-    (
-        "csv",
-        "pictures behind a list of URLs",
-        "download them into a folder; then type `local` with caption_strategy `csv` and `csv_file` reads the captions",
-    ),
-    (
-        "huggingface",
-        "a dataset on the Hugging Face Hub",
-        "get it with `hf download --repo-type dataset NAME --local-dir DIR`, save its pictures as files in DIR; then \
-         type `local` with caption_strategy `metadata` or `parquet`",
-    ),
-    (
-        "aws",
-        "files in an S3 bucket",
-        "copy them with `aws s3 sync s3://BUCKET DIR`; then type `local` with instance_data_dir (or cache_dir) in DIR",
-    ),
-    ("webshart", "shards of tar files", "unpack them into a folder; then type `local`"),
-    ("memory", "a cache in a RAM disk", "use type `local` with a cache_dir on the RAM disk"),
-];
 
 /// The `text_embeds` entry of a set of pictures: the one that it names, else the default.
 fn text_embeds_of<'a>(set: &Entry, entries: &'a [Entry]) -> Result<Option<&'a Entry>> {

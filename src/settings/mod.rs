@@ -7,6 +7,7 @@ mod backends;
 mod captions;
 mod choices;
 mod document;
+mod elsewhere;
 mod foreign;
 mod keys;
 mod kind;

@@ -124,7 +124,8 @@ fn captions_of_a_folder_are_described() {
     std::fs::write(workshop.path("pictures/00_orange_circle.txt"), format!("{long}the end")).unwrap();
     std::fs::write(workshop.path("pictures/01_blue_square.txt"), "a square\n").unwrap();
     std::fs::write(workshop.path("pictures/02_white_triangle.txt"), "a square").unwrap();
-    let arguments = ["--json", "--trigger", "k4s4", "--model", model().to_str().unwrap()];
+    let model = model();
+    let arguments = ["--json", "--trigger", "k4s4", "--model", model.to_str().unwrap()];
     let json = report(&workshop, &arguments).succeeded().stdout;
     let json: Value = serde_json::from_str(&json).unwrap();
     let set = &json[0];

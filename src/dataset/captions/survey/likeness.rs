@@ -4,6 +4,7 @@ use super::vocabulary::words_of;
 use super::{Captioned, all};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Captions that are alike, and the pictures that have them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,7 +52,7 @@ fn largest_first(mut groups: Vec<Alike>) -> Vec<Alike> {
 /// Groups of two and more captions that have a signature in common, by their indices.
 fn joined(captions: &[&str]) -> Vec<Vec<usize>> {
     let mut group: Vec<usize> = (0..captions.len()).collect();
-    let mut seen: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut seen: HashMap<(usize, u64), usize> = HashMap::new();
     for (index, caption) in captions.iter().enumerate() {
         for signature in signatures(caption) {
             let other = *seen.entry(signature).or_insert(index);
@@ -75,19 +76,21 @@ fn root(group: &mut [usize], mut index: usize) -> usize {
     index
 }
 
-/// What captions that are alike have in common: all words in order of the alphabet, and in long captions all but one.
-fn signatures(caption: &str) -> Vec<Vec<String>> {
-    let mut words: Vec<String> = words_of(caption).collect();
-    words.sort();
-    let mut signatures = Vec::new();
+/// What captions that are alike have in common: their words in any order, and in long captions all but one of them.
+///
+/// Words are added up as hashes, so that leaving one out is a subtraction.
+fn signatures(caption: &str) -> Vec<(usize, u64)> {
+    let words: Vec<u64> = words_of(caption).map(|word| hash(&word)).collect();
+    let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
+    let mut signatures = vec![(words.len(), sum)];
     if words.len() >= LONG {
-        signatures = (0..words.len())
-            .map(|left_out| {
-                let others = words.iter().enumerate().filter(|(index, _)| *index != left_out);
-                others.map(|(_, word)| word.clone()).collect()
-            })
-            .collect();
+        signatures.extend(words.iter().map(|word| (words.len() - 1, sum.wrapping_sub(*word))));
     }
-    signatures.push(words);
     signatures
+}
+
+fn hash(word: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    word.hash(&mut hasher);
+    hasher.finish()
 }
