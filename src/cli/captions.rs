@@ -50,7 +50,7 @@ const EXAMPLES: &str = "\
 Examples:
   sargent captions pictures
   sargent captions pictures --trigger k4s4 --model models/stable-diffusion-3.5-medium
-  sargent captions pictures --strategy metadata     captions in metadata.jsonl, .csv, .parquet or .json
+  sargent captions pictures --strategy metadata     metadata.jsonl, .csv, .parquet, .json
   sargent captions config.json --json | jq '.[0].encoders'";
 
 /// Reports.
@@ -81,6 +81,10 @@ fn opened(args: &CaptionsArgs) -> Result<(RunSettings, DataBackends), Error> {
     let mut set = args.set.clone();
     if let Some(strategy) = &args.strategy {
         set.push(("caption_strategy".into(), strategy.clone()));
+    }
+    if !args.path.exists() {
+        return Err(Error::new(ErrorKind::Files, args.path.display().to_string(), "no such file or folder")
+            .hint("name a folder of pictures, or a settings file"));
     }
     if args.path.is_dir() {
         return RunSettings::for_captions(&args.path, args.model.as_deref(), &set);
@@ -154,6 +158,8 @@ fn text(report: &CaptionReport, most: usize) -> String {
     });
     page.list("alike", &survey.alike, alike);
     page.vocabulary(survey);
+    // Of these there are few sorts, and each says something else.
+    page.most = usize::MAX;
     page.list("odd", &survey.oddities, oddity);
     page.lines.join("\n")
 }
@@ -181,7 +187,7 @@ fn alike(group: &Alike) -> String {
 
 fn oddity(oddity: &Oddity) -> String {
     let example = if oddity.example.is_empty() { String::new() } else { format!(": {}", oddity.example) };
-    format!("{} {} ({}{example})", oddity.count, oddity.what, oddity.picture)
+    format!("{}: {} (first {}{example})", oddity.what, oddity.count, oddity.picture)
 }
 
 /// The lines of a report.

@@ -120,7 +120,7 @@ fn captions_of_a_folder_are_described() {
     let said = report(&workshop, &[]).succeeded().stdout;
     assert!(said.contains("not counted; --model PATH"), "{said}");
 
-    let long = format!("k4s4, {}", "a star and ".repeat(60));
+    let long = format!("k4s4, {}", "a star and ".repeat(90));
     std::fs::write(workshop.path("pictures/00_orange_circle.txt"), format!("{long}the end")).unwrap();
     std::fs::write(workshop.path("pictures/01_blue_square.txt"), "a square\n").unwrap();
     std::fs::write(workshop.path("pictures/02_white_triangle.txt"), "a square").unwrap();

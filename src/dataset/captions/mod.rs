@@ -104,15 +104,18 @@ impl<'a> Captions<'a> {
     /// # Errors
     /// A caption that is missing, empty (also by the filter) or not UTF-8.
     pub fn of(&self, picture: &Path) -> Result<Vec<String>> {
-        let trigger = set(&self.options.trigger);
-        let variants = self.source(picture)?;
-        variants
-            .into_iter()
-            .map(|caption| {
-                let caption = self.filter.apply(&self.between_prefix_and_suffix(&caption), picture)?;
-                Ok(trigger.map_or(caption.clone(), |word| with_trigger(word, &caption)))
-            })
-            .collect()
+        self.source(picture)?.iter().map(|caption| self.finished(caption, picture)).collect()
+    }
+
+    /// A caption of the source after all that is done to it.
+    fn finished(&self, caption: &str, picture: &Path) -> Result<String> {
+        let parts = [set(&self.options.prefix), Some(caption), set(&self.options.suffix)];
+        let caption = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let caption = self.filter.apply(&caption, picture)?;
+        Ok(match set(&self.options.trigger) {
+            Some(word) => with_trigger(word, &caption),
+            None => caption,
+        })
     }
 
     /// The variants as the source has them.
@@ -144,11 +147,6 @@ impl<'a> Captions<'a> {
             Some(table) => table.missing(picture),
             None => text_file::missing(picture, self.options.extension.as_deref()),
         }
-    }
-
-    fn between_prefix_and_suffix(&self, caption: &str) -> String {
-        let parts = [set(&self.options.prefix), Some(caption), set(&self.options.suffix)];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 

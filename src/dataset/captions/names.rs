@@ -28,7 +28,7 @@ impl Names {
     /// The names of `pictures`, all of which lie in `root`.
     pub fn new(root: &Path, pictures: &[PathBuf]) -> Self {
         let mut names = Self {
-            root: slashed(&root.to_string_lossy()),
+            root: slashed(&root.to_string_lossy()).trim_end_matches('/').to_owned(),
             paths: HashMap::new(),
             stems: HashMap::new(),
             files: HashMap::new(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// Something odd, in how many captions or files, and where for example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Oddity {
-    /// What it is, in words that follow a number of captions or files.
+    /// What it is, in words.
     pub what: String,
     /// How often it was found.
     pub count: usize,
