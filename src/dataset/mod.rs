@@ -6,6 +6,7 @@
 mod buckets;
 mod captions;
 mod crop;
+mod held_out;
 mod jpeg;
 mod order;
 mod picture;
@@ -18,6 +19,7 @@ pub use captions::{
     TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant,
 };
 pub use crop::{Crop, Pixels};
+pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
 

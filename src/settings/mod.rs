@@ -24,8 +24,8 @@ mod tests;
 pub use backends::{BackendSettings, DataBackends};
 pub use captions::CaptionTable;
 pub use choices::{
-    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets,
-    LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset,
+    LoraTargets, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};
