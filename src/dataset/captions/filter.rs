@@ -72,7 +72,7 @@ impl Rule {
         }
     }
 
-    fn apply(&self, text: &str) -> std::result::Result<String, fancy_regex::Error> {
+    fn apply(&self, text: &str) -> std::result::Result<String, Box<fancy_regex::Error>> {
         match self {
             Self::Remove { literal, pattern } => {
                 let text = text.replace(literal, "");

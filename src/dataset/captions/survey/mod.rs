@@ -13,7 +13,7 @@ use crate::dataset::scan;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A picture and its captions as they are trained.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ fn all(captioned: &[Captioned]) -> impl DoubleEndedIterator<Item = (&Captioned, 
     captioned.iter().flat_map(|picture| picture.captions.iter().map(move |caption| (picture, caption)))
 }
 
-fn captioned(picture: &PathBuf, folder: &Path, source: &Captions) -> Result<Captioned> {
+fn captioned(picture: &Path, folder: &Path, source: &Captions) -> Result<Captioned> {
     let captions = source.of(picture)?;
     let file = match source.options.strategy {
         CaptionStrategy::TextFile => TextFile::beside(picture, source.options.extension.as_deref())?,

@@ -17,6 +17,7 @@ pub struct Oddity {
 }
 
 type Finds = fn(&str) -> Option<String>;
+type IsOdd = fn(&Captioned) -> bool;
 
 /// What is looked for in every caption; it finds an example.
 const IN_CAPTIONS: [(&str, Finds); 8] = [
@@ -50,7 +51,7 @@ const IN_CAPTIONS: [(&str, Finds); 8] = [
 ];
 
 /// What is looked for in every picture's file and variants.
-const IN_PICTURES: [(&str, fn(&Captioned) -> bool); 4] = [
+const IN_PICTURES: [(&str, IsOdd); 4] = [
     ("caption files that begin with a byte-order mark, which is passed over", |picture| {
         picture.file.as_ref().is_some_and(|file| file.has_byte_order_mark)
     }),

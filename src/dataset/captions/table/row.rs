@@ -28,7 +28,7 @@ impl Row<'_> {
 
     /// The caption variants, at least one, or why there is none.
     pub fn captions(&self) -> Result<Vec<String>, String> {
-        let mut captions = self.from_caption_columns()?;
+        let mut captions = self.caption_columns()?;
         if let Some(fallback) = self.columns.fallback.as_deref().filter(|_| captions.is_empty()) {
             captions = self.texts(fallback)?;
         }
@@ -44,7 +44,7 @@ impl Row<'_> {
         }
     }
 
-    fn from_caption_columns(&self) -> Result<Vec<String>, String> {
+    fn caption_columns(&self) -> Result<Vec<String>, String> {
         match &self.columns.captions {
             CaptionColumns::All(columns) => {
                 let texts = columns.iter().map(|column| self.texts(column)).collect::<Result<Vec<_>, _>>()?;
