@@ -5,6 +5,7 @@
 mod run {
     mod adapters;
     mod beginning;
+    mod captions;
     mod checkpoints;
     mod disk;
     mod drawing;

@@ -82,7 +82,10 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ),
     (
         "cli",
-        &["autograd", "device", "doctor", "encode", "error", "export", "files", "report", "run", "settings"],
+        &[
+            "autograd", "dataset", "device", "doctor", "encode", "error", "export", "files", "report", "run",
+            "settings",
+        ],
     ),
 ];
 

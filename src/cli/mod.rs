@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything that is said meanwhile to stderr.
 
+mod captions;
 mod demo;
 mod device;
 mod doctor;
@@ -46,6 +47,7 @@ enum Command {
     Report(report::ReportArgs),
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
+    Captions(captions::CaptionsArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -53,6 +55,7 @@ const EXAMPLES: &str = "\
 Examples:
   sargent demo                                      watch a LoRA being trained, on any machine
   sargent plan config.json                          pictures, steps, memory and disk of a run
+  sargent captions pictures --trigger k4s4          what captions say, and which words an encoder cuts
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
@@ -88,6 +91,7 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Captions(args) => captions::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

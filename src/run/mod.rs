@@ -5,6 +5,7 @@
 //! way and [`watch`] over it; [`report`] tells it in one page; [`sampling`] draws one picture, with weights into which
 //! `merged` puts what adapters change.
 
+pub mod captions;
 pub mod disk;
 pub mod forecast;
 mod merged;

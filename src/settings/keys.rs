@@ -5,7 +5,7 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraType, LossWeighting, LrScheduler,
+    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraType, LossWeighting, LrScheduler,
     OptimizerKind, Recompute, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
@@ -139,7 +139,22 @@ Section { title: "Data", keys: &[
     key("resolution", Edge, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
     key("caption_strategy", Choice(CaptionStrategy::WORDS), "textfile", Weights,
-        "Where captions come from, for data sets that do not say."),
+        "Where captions come from, for data sets that do not say: the text file beside the picture, its name, \
+         `instance_prompt`, the table that the data set's block `parquet` names (`csv` and `jsonl` say the same), or \
+         a `metadata.jsonl`, `.csv`, `.parquet` or `.json` in the folder (also `huggingface`, `kohya`)."),
+    key("caption_lines", Choice(CaptionLines::WORDS), "variants", Weights,
+        "What the lines of a caption's text file are: variants, one of which is drawn each time; only the first is \
+         read, as sd-scripts does; or the whole file is one caption."),
+    key("disable_multiline_split", Switch, "", Reading,
+        "`true` is caption_lines `whole`."),
+    key("caption_extension", Text, "", Weights,
+        "What caption files end in; by default `.txt`, and `.caption` where there is none."),
+    key("trigger_word", Text, "", Weights,
+        "Takes the place of `[trigger]` in captions, and is put before captions that lack it."),
+    key("parquet_filename_column", Text, "", Pinned,
+        "filename_column of the blocks `parquet` that do not say it."),
+    key("parquet_caption_column", Text, "", Pinned,
+        "caption_column of the blocks `parquet` that do not say it."),
     key("instance_prompt", Text, "", Weights,
         "The caption of `instanceprompt`, for data sets that have none of their own."),
     key("prepend_instance_prompt", Switch, "false", Weights,

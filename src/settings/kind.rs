@@ -39,6 +39,10 @@ pub enum Kind {
     Blocks,
     /// A JSON object, or a file that holds one.
     Document,
+    /// A text, or a list of texts.
+    Texts,
+    /// A JSON object with a table of keys of its own.
+    Block,
 }
 
 /// The smallest edge of a picture that is worth encoding: 8 x 8 latents.
@@ -69,6 +73,8 @@ impl Kind {
             Self::Numbers(low, high) => return numbers(value, *low, *high),
             Self::Blocks => return blocks(value),
             Self::Document => return document(value),
+            Self::Texts => texts(value),
+            Self::Block => value.is_object().then(|| value.clone()),
         };
         canonical.ok_or_else(|| self.refusal(value))
     }
@@ -96,6 +102,8 @@ impl Kind {
             }
             Self::Blocks => "`12-24`, or several with commas".into(),
             Self::Document => "JSON object, or the path of a file with one".into(),
+            Self::Texts => "text, or a list of texts".into(),
+            Self::Block => "JSON object".into(),
         }
     }
 
@@ -180,6 +188,14 @@ fn text(value: &Value) -> Option<Value> {
         Value::String(s) => Some(s.as_str().into()),
         Value::Number(n) => Some(n.to_string().into()),
         _ => None,
+    }
+}
+
+/// A text stays one, since it may mean something else than a list of it.
+fn texts(value: &Value) -> Option<Value> {
+    match value {
+        Value::Array(items) => items.iter().map(text).collect::<Option<Vec<_>>>().map(Value::from),
+        other => text(other),
     }
 }
 

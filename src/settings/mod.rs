@@ -4,8 +4,10 @@
 //! from it. [`RunSettings`] is what the other rooms see; [`DataBackends`] is the list of data sets.
 
 mod backends;
+mod captions;
 mod choices;
 mod document;
+mod elsewhere;
 mod foreign;
 mod keys;
 mod kind;
@@ -22,9 +24,11 @@ mod told;
 mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
+pub use captions::CaptionTable;
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset, LoraTargets,
-    LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset,
+    LoraTargets, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity,
+    Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

@@ -170,11 +170,15 @@ fn placed(key: &Key, value: Value, folder: Option<&Path>) -> Result<Value> {
     let (Kind::Source | Kind::Target | Kind::Document, Some(path)) = (key.kind, value.as_str()) else {
         return Ok(value);
     };
-    let here = absolute(key.name, Path::new(path))?;
-    let there = folder.map(|folder| absolute(key.name, &folder.join(path))).transpose()?;
-    let is_read = !matches!(key.kind, Kind::Target);
-    let chosen = there.filter(|there| is_read && !here.exists() && there.exists()).unwrap_or(here);
-    path_value(key.name, chosen)
+    let folder = folder.filter(|_| !matches!(key.kind, Kind::Target));
+    path_value(key.name, source(key.name, path, folder)?)
+}
+
+/// The file or folder that the text `written` of `key` names: in the current directory, else in `folder`.
+pub fn source(key: &str, written: &str, folder: Option<&Path>) -> Result<PathBuf> {
+    let here = absolute(key, Path::new(written))?;
+    let there = folder.map(|folder| absolute(key, &folder.join(written))).transpose()?;
+    Ok(there.filter(|there| !here.exists() && there.exists()).unwrap_or(here))
 }
 
 fn absolute(key: &str, path: &Path) -> Result<PathBuf> {

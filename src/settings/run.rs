@@ -1,8 +1,9 @@
 //! The settings of a run, each as a field of its own type.
 
+use super::backends::DataBackends;
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting, LrScheduler,
-    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting,
+    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::lycoris::{self, LycorisConfig};
@@ -41,6 +42,11 @@ pub struct RunSettings {
     pub data_backend_config: PathBuf,
     pub resolution: u32,
     pub caption_strategy: CaptionStrategy,
+    pub caption_lines: CaptionLines,
+    pub caption_extension: Option<String>,
+    pub trigger_word: Option<String>,
+    pub parquet_filename_column: Option<String>,
+    pub parquet_caption_column: Option<String>,
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
@@ -193,6 +199,21 @@ impl RunSettings {
         let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
+    }
+
+    /// The settings for looking at the pictures in `folder` and their captions, with the model if there is one: the
+    /// same table, and the folder as the one data set.
+    pub fn for_captions(
+        folder: &Path,
+        model: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<(Self, DataBackends)> {
+        // The table demands a model; where there is none, nothing opens it.
+        let settings = Self::for_sampling(model.unwrap_or(Path::new("no-model")), overrides)?;
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        let entry = serde_json::json!([{ "id": name, "instance_data_dir": folder.to_string_lossy() }]);
+        let data = DataBackends::from_json(&entry, &settings, None)?;
+        Ok((settings, data))
     }
 
     /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is

@@ -1,5 +1,6 @@
 //! What the settings mean together: shorthands, contradictions, and what must not be missing.
 
+use super::captions;
 use super::choices::{LoraType, LrScheduler};
 use super::keys::{Key, RUN, Section};
 use super::kind::shown;
@@ -21,11 +22,12 @@ pub fn shorthands(given: &mut Map<String, Value>) -> Result<()> {
         stand_for(given, "flow_use_uniform_schedule", "sigma_density", "uniform".into())?;
     }
     optimizer_config(given)?;
+    captions::multiline_split(given)?;
     auto_shift(given)
 }
 
 /// Lets `shorthand` set `key` to `value`, unless `key` was given another one.
-fn stand_for(given: &mut Map<String, Value>, shorthand: &str, key: &str, value: Value) -> Result<()> {
+pub fn stand_for(given: &mut Map<String, Value>, shorthand: &str, key: &str, value: Value) -> Result<()> {
     match given.get(key) {
         Some(other) if *other != value => {
             let cause = format!("stands for `{key}` {}, but `{key}` is {}", shown(&value), shown(other));

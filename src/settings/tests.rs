@@ -3,7 +3,7 @@
 use super::backends::BACKEND;
 use super::keys::{Effect, RUN, Section};
 use super::*;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -474,6 +474,126 @@ fn wrong_data_sets_are_refused_by_name() {
         assert_eq!(error.kind, ErrorKind::Settings);
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// The blocks of SimpleTuner's documentation on data loaders, with their keys and values.
+#[test]
+fn a_caption_table_is_read_from_its_block() {
+    let set = |more: Value| {
+        let mut set = json!({"id": "a", "instance_data_dir": "p", "type": "local"});
+        set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        backends(json!([set])).map(|read| read.images[0].clone())
+    };
+    let read = set(json!({"caption_strategy": "parquet", "metadata_backend": "parquet", "parquet": {
+        "path": "photos.parquet", "filename_column": "id", "caption_column": "cogvlm_caption",
+        "fallback_caption_column": "tags", "width_column": "width", "height_column": "height",
+        "identifier_includes_extension": "false"}}))
+    .unwrap();
+    let table = read.parquet.clone().unwrap();
+    assert!(table.path.unwrap().is_absolute());
+    assert_eq!(
+        (table.filename_column.unwrap(), table.caption_column),
+        ("id".into(), vec!["cogvlm_caption".into()])
+    );
+    assert_eq!(table.fallback_caption_column.unwrap(), "tags");
+    let used = serde_json::to_value([&read]).unwrap();
+    assert_eq!(backends(used).unwrap().images[0], read);
+
+    let read =
+        set(json!({"caption_strategy": "csv", "csv_file": "t.csv", "csv_caption_column": "words"})).unwrap();
+    let table = read.parquet.unwrap();
+    assert!(table.path.unwrap().ends_with("t.csv") && table.caption_column == ["words"]);
+    let read = set(json!({"caption_strategy": "kohya", "metadata_file": "meta_cap.json"})).unwrap();
+    assert_eq!(read.caption_strategy, CaptionStrategy::Metadata);
+    assert!(read.parquet.unwrap().path.unwrap().ends_with("meta_cap.json"));
+    let read = set(json!({"parquet": {"path": "t", "caption_column": ["a", "b"]}})).unwrap();
+    assert_eq!(read.parquet.unwrap().caption_column, ["a", "b"]);
+
+    for (wrong, says) in [
+        (json!({"caption_strategy": "parquet"}), "names no table"),
+        (json!({"parquet": {"paht": "t"}}), "`path`"),
+        (json!({"parquet": {"path": 3}}), "`parquet.path`"),
+        (json!({"parquet": "t.parquet"}), "JSON object"),
+        (json!({"csv_file": "a.csv", "parquet": {"path": "b.csv"}}), "csv_file"),
+    ] {
+        let error = set(wrong.clone()).expect_err(&wrong.to_string()).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_run_names_columns_for_blocks_that_do_not() {
+    let run = with(
+        json!({"resolution": 512, "parquet_filename_column": "file", "parquet_caption_column": "words"}),
+    );
+    let list = json!([
+        {"id": "a", "instance_data_dir": "p", "parquet": {"path": "t", "caption_column": "own"}}]);
+    let table = DataBackends::from_json(&list, &run, None).unwrap().images.swap_remove(0).parquet.unwrap();
+    assert_eq!((table.filename_column.unwrap(), table.caption_column), ("file".into(), vec!["own".into()]));
+}
+
+#[test]
+fn a_filter_is_a_list_or_a_file_and_may_stand_with_the_text_embeds() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f.txt"), "arafed \n\ns/a/b/\n").unwrap();
+    write(folder.path(), "f.json", &json!(["one", "two"]));
+    write(folder.path(), "object.json", &json!({}));
+    let filters = |list: Value| {
+        let read = DataBackends::from_json(&list, &with(json!({"resolution": 512})), Some(folder.path()))?;
+        Ok(read.images.into_iter().map(|set| set.caption_filter_list).collect::<Vec<_>>())
+    };
+    let read: Result<Vec<_>> = filters(json!([
+        {"id": "a", "instance_data_dir": "p"},
+        {"id": "b", "instance_data_dir": "p", "text_embeds": "other"},
+        {"id": "c", "instance_data_dir": "p", "caption_filter_list": ["own"]},
+        {"id": "other", "dataset_type": "text_embeds", "caption_filter_list": "f.json"},
+        {"id": "text", "dataset_type": "text_embeds", "default": true, "caption_filter_list": "f.txt"},
+    ]));
+    assert_eq!(read.unwrap(), [vec!["arafed ", "s/a/b/"], vec!["one", "two"], vec!["own"]]);
+    for (filter, says) in
+        [("none.txt", "none.txt"), ("f.csv", ".txt or .json"), ("object.json", "JSON list of texts")]
+    {
+        let list = json!([{"id": "a", "instance_data_dir": "p", "caption_filter_list": filter}]);
+        let error: Error = filters(list).unwrap_err();
+        assert!(error.to_string().contains(says) && !error.hint.is_empty(), "{error}");
+    }
+    let error =
+        filters(json!([{"id": "a", "instance_data_dir": "p", "text_embeds": "nowhere"}])).unwrap_err();
+    assert!(error.place.contains("`text_embeds`"), "{error}");
+}
+
+#[test]
+fn pictures_elsewhere_are_refused_with_what_to_do() {
+    for (kind, says) in
+        [("csv", "caption_strategy `csv`"), ("huggingface", "hf download"), ("aws", "aws s3 sync")]
+    {
+        let set = |more: Value| {
+            let mut set = json!({"id": "a", "type": kind, "csv_file": "x.csv", "dataset_name": "x"});
+            set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            set
+        };
+        let error = backends(json!([set(json!({}))])).unwrap_err();
+        assert!(error.place.contains("`type`") && error.hint.contains(says), "{error}");
+        let pictures = json!({"id": "b", "instance_data_dir": "p"});
+        assert_eq!(backends(json!([set(json!({"disabled": "true"})), pictures])).unwrap().images.len(), 1);
+    }
+}
+
+#[test]
+fn lines_of_a_caption_are_what_either_key_says() {
+    let lines = |run: Value, set: Value| {
+        let mut entry = json!({"id": "a", "instance_data_dir": "p"});
+        entry.as_object_mut().unwrap().extend(set.as_object().unwrap().clone());
+        DataBackends::from_json(&json!([entry]), &with(run), None).map(|read| read.images[0].caption_lines)
+    };
+    assert_eq!(lines(json!({}), json!({})).unwrap(), CaptionLines::Variants);
+    assert_eq!(lines(json!({}), json!({"disable_multiline_split": true})).unwrap(), CaptionLines::Whole);
+    assert_eq!(lines(json!({"disable_multiline_split": "true"}), json!({})).unwrap(), CaptionLines::Whole);
+    assert_eq!(
+        lines(json!({"caption_lines": "first"}), json!({"disable_multiline_split": false})).unwrap(),
+        CaptionLines::First
+    );
+    lines(json!({}), json!({"disable_multiline_split": true, "caption_lines": "first"})).unwrap_err();
 }
 
 #[test]
