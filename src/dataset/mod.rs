@@ -4,6 +4,7 @@
 //! bucket and crop. [`Schedule`] then says which samples an optimizer step sees.
 
 mod buckets;
+mod captioning;
 mod captions;
 mod crop;
 mod jpeg;
@@ -11,16 +12,20 @@ mod order;
 mod picture;
 mod sample;
 mod scan;
+mod wording;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
-pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
+pub use captioning::Captioning;
+pub use captions::CaptionStrategy;
 pub use crop::{Crop, Pixels};
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
+pub use wording::Wording;
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One folder of pictures and how it is read.
 #[derive(Debug, Clone)]
@@ -33,6 +38,8 @@ pub struct Source {
     pub captions: CaptionStrategy,
     /// Text put before every caption, with one space between.
     pub prepend: Option<String>,
+    /// How captions change from one appearance to the next.
+    pub wording: Arc<Wording>,
     /// How often an epoch shows each picture; 1 is once.
     pub passes: usize,
     /// The side of the square bucket in pixels; the other buckets have about the same area.

@@ -39,6 +39,7 @@ fn options(folder: &Path) -> DatasetOptions {
             folder: folder.to_owned(),
             captions: CaptionStrategy::TextFile,
             prepend: None,
+            wording: Default::default(),
             passes: 1,
             resolution: 128,
             only_square: false,

@@ -4,7 +4,7 @@ use crate::autograd::recompute::Recompute;
 use crate::dataset::BucketCount;
 use crate::device::Limits;
 use crate::error::Result;
-use crate::models::text::TextEncoders;
+use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Footprint;
 use crate::run::{Opened, disk};
 use crate::train::memory::MemoryPlan;
@@ -89,9 +89,6 @@ pub struct Alternative {
     /// Whether that fits.
     pub fits: bool,
 }
-
-/// Captions that are encoded together, as [`crate::encode`] does.
-const CAPTIONS_A_BATCH: usize = 16;
 
 /// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.
 pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<Forecast> {
@@ -180,5 +177,5 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
 
 fn text_encoder_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let encoders = TextEncoders::open(&opened.model)?;
-    encoders.plan(CAPTIONS_A_BATCH, opened.settings.tokenizer_max_length, limits)
+    encoders.plan(GROUP, opened.settings.tokenizer_max_length, limits)
 }

@@ -2,9 +2,10 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way; [`sampling`] draws one picture.
+//! way and captions encoded between epochs ([`epoch_texts`]); [`sampling`] draws one picture.
 
 pub mod disk;
+mod epoch_texts;
 pub mod forecast;
 pub mod opening;
 pub mod sampling;

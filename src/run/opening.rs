@@ -4,7 +4,9 @@ use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
-use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
+use crate::dataset::{
+    self, Captioning, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source, Wording,
+};
 use crate::device::Limits;
 use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
@@ -13,6 +15,7 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
+use crate::run::epoch_texts;
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
@@ -22,6 +25,7 @@ use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that a run consists of.
 #[derive(Debug)]
@@ -120,6 +124,11 @@ impl Opened {
         self.model.vae()?.check_finite()
     }
 
+    /// Which texts the pictures are trained with.
+    pub fn captions(&self) -> Captioning<'_> {
+        Captioning::new(self.settings.seed, &self.dataset.samples)
+    }
+
     /// Text tokens of every prompt: CLIP's and T5's.
     pub fn text_tokens(&self) -> usize {
         CLIP_LENGTH + self.settings.tokenizer_max_length
@@ -164,7 +173,8 @@ impl Opened {
     }
 
     fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
-        Ok(memory::Fixed { limits: *limits, drawing: self.drawing(limits)? })
+        let encoding = epoch_texts::arena_bytes(self, limits)?;
+        Ok(memory::Fixed { limits: *limits, drawing: self.drawing(limits)?, encoding })
     }
 
     /// The recompute policy that the settings name; none for the fastest that fits.
@@ -277,10 +287,36 @@ fn source(backend: &BackendSettings) -> Source {
         id: backend.id.clone(),
         folder: backend.instance_data_dir.clone(),
         captions,
+        wording: Arc::new(wording(backend)),
         prepend: prompt.filter(|_| backend.prepend_instance_prompt),
         passes: backend.passes() as usize,
         resolution: backend.resolution as usize,
         only_square: backend.only_square(),
         minimum_side: backend.minimum_image_size,
+    }
+}
+
+/// How the captions of a data set change from one appearance to the next.
+fn wording(backend: &BackendSettings) -> Wording {
+    Wording {
+        dropout: backend.caption_dropout_probability,
+        shuffle: backend.shuffle_caption,
+        tag_dropout: backend.caption_tag_dropout_rate,
+        separator: separator(&backend.caption_separator).to_owned(),
+        keep_first: backend.keep_tokens,
+        keep_marker: backend.keep_tokens_separator.clone(),
+        inner_separator: backend.secondary_separator.clone(),
+        wildcards: backend.enable_wildcard,
+        lead: backend.instance_prompt.clone().filter(|_| backend.prepend_instance_prompt),
+    }
+}
+
+/// The separator that a setting means: characters, or a word for those that settings files cannot hold well.
+fn separator(setting: &str) -> &str {
+    match setting {
+        "comma" => ",",
+        "space" => " ",
+        "period" => ".",
+        characters => characters,
     }
 }

@@ -120,7 +120,7 @@ pub const RESTRICTED: &[Restricted] = &[
     Restricted { names: &["crop_aspect_buckets", "maximum_image_size", "target_downsample_size", "parquet",
                           "minimum_aspect_ratio", "maximum_aspect_ratio", "max_num_samples",
                           "conditioning_data", "conditioning_type", "is_regularisation_data",
-                          "is_regularization_data", "caption_shuffle", "caption_filter_list",
+                          "is_regularization_data", "caption_filter_list",
                           "disable_multiline_split", "start_step", "start_epoch", "end_step", "end_epoch"],
         accepted: &["false", "0"],
         why: "it is not supported yet" },

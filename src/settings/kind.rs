@@ -233,6 +233,7 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
 fn pairs(value: &Value) -> Result<Value, String> {
     let text = match value {
         Value::Object(map) => return Ok(map.clone().into()),
+        Value::Bool(false) => return Ok(Value::Null),
         Value::String(text) => text,
         other => return Err(format!("{} is not of the form name=value,name=value", shown(other))),
     };

@@ -7,7 +7,7 @@ use super::choices::{
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::{resume, settle};
+use super::{caption_shuffle, resume, settle};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,6 +44,13 @@ pub struct RunSettings {
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
     pub caption_dropout_probability: f64,
+    pub shuffle_caption: bool,
+    pub keep_tokens: usize,
+    pub keep_tokens_separator: Option<String>,
+    pub caption_separator: String,
+    pub secondary_separator: Option<String>,
+    pub caption_tag_dropout_rate: f64,
+    pub enable_wildcard: bool,
     pub skip_broken_images: bool,
     #[serde(default)]
     pub cache_dir: PathBuf,
@@ -162,6 +169,7 @@ impl RunSettings {
     }
 
     fn from_given(mut given: Given) -> Result<Self> {
+        caption_shuffle::settle(&mut given)?;
         settle::shorthands(&mut given.values)?;
         settle::needed_always(&given.values)?;
         let mut values = read::with_defaults(&given.values, RUN)?;

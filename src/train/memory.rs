@@ -33,7 +33,10 @@ pub struct MemoryPlan {
     pub workspace: usize,
     /// The part of the arena that drawing validation pictures needs.
     pub drawing_arena: usize,
-    /// The arena: activations, gradients and scratch, placed; for whichever of training and drawing needs more.
+    /// The part of the arena that encoding captions between epochs needs at least.
+    pub encoding_arena: usize,
+    /// The arena: activations, gradients and scratch, placed; for whichever of training, drawing and encoding needs
+    /// the most.
     pub arena: usize,
 }
 
@@ -44,6 +47,8 @@ pub struct Fixed {
     pub limits: Limits,
     /// What drawing validation pictures needs.
     pub drawing: Drawing,
+    /// Bytes of the arena that encoding captions between epochs needs.
+    pub encoding: usize,
 }
 
 /// What drawing validation pictures needs beside the transformer's weights.
@@ -74,7 +79,8 @@ impl MemoryPlan {
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
             drawing_arena: fixed.drawing.arena,
-            arena: programs.arena_bytes().max(fixed.drawing.arena),
+            encoding_arena: fixed.encoding,
+            arena: programs.arena_bytes().max(fixed.drawing.arena).max(fixed.encoding),
         }
     }
 

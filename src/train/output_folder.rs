@@ -18,6 +18,8 @@ pub(super) const REMOVING: &str = ".removing-";
 const LOCK_FILE: &str = ".lock";
 const VALIDATION: &str = "validation";
 const VALIDATION_STEP: &str = "step-";
+/// The folder of embeddings that only the coming steps need.
+pub const EPOCH_TEXTS: &str = "epoch-texts";
 const TENSORBOARD: &str = "tensorboard";
 const EVENTS: &str = "events.out.tfevents";
 

@@ -3,7 +3,7 @@
 use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Engine, Persistent};
-use crate::dataset::{Batch, Schedule, caption_dropped, caption_variant};
+use crate::dataset::{Batch, Captioning, Schedule};
 use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +22,7 @@ use std::time::Instant;
 pub struct Trainer<'a> {
     recipe: &'a Recipe,
     schedule: &'a Schedule,
+    captions: Captioning<'a>,
     data: &'a TrainingData<'a>,
     positions: HashMap<(usize, usize), Vec<f32>>,
     text_tokens: usize,
@@ -58,6 +59,8 @@ pub struct TrainerParts<'a> {
     pub recipe: &'a Recipe,
     /// Which samples a step sees.
     pub schedule: &'a Schedule,
+    /// Which texts they come with.
+    pub captions: Captioning<'a>,
     /// Latents and embeddings.
     pub data: &'a TrainingData<'a>,
     /// Layout of what outlives a step.
@@ -93,7 +96,7 @@ impl<'a> Trainer<'a> {
         positions: HashMap<(usize, usize), Vec<f32>>,
         device: &Device,
     ) -> Result<Self> {
-        let TrainerParts { recipe, schedule, data, persistent, text_tokens, arena_bytes } = parts;
+        let TrainerParts { recipe, schedule, captions, data, persistent, text_tokens, arena_bytes } = parts;
         let mut engine = Engine::new(device.clone(), arena_bytes, persistent.clone())?;
         for planned in programs.all() {
             engine.load_weights(&planned.program, weights)?;
@@ -101,7 +104,7 @@ impl<'a> Trainer<'a> {
         let (planned, inputs, vectors) = programs.modulation.clone();
         let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
         let mut trainer =
-            Self { recipe, schedule, data, positions, text_tokens, engine, programs, ahead, step: 0 };
+            Self { recipe, schedule, captions, data, positions, text_tokens, engine, programs, ahead, step: 0 };
         trainer.initialise()?;
         Ok(trainer)
     }
@@ -210,19 +213,12 @@ impl<'a> Trainer<'a> {
             for micro in self.micro_batches(step) {
                 for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
                     let sigma = self.recipe.sigma(step, ordinal, micro.shape.image_tokens());
-                    let text = self.data.text(sample, self.caption(step, ordinal, sample))?;
+                    let text = self.data.text(&self.captions.text(step as usize, ordinal, sample))?;
                     coming.push(Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() });
                 }
             }
         }
         self.ahead.fill(&mut self.engine, &coming)
-    }
-
-    /// The caption variant of a sample in a step; none where it is dropped.
-    fn caption(&self, step: u64, ordinal: usize, sample: usize) -> Option<usize> {
-        let (seed, step) = (self.recipe.seed, step as usize);
-        let kept = !caption_dropped(seed, step, ordinal, self.recipe.caption_dropout);
-        kept.then(|| caption_variant(seed, step, ordinal, self.data.variants(sample)))
     }
 
     /// Writes what all micro-batches of the step share; returns the learning rate.
@@ -279,7 +275,7 @@ impl<'a> Trainer<'a> {
             let latents = self.data.latents(sample)?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
-            let text = self.data.text(sample, self.caption(self.step, ordinal, sample))?;
+            let text = self.data.text(&self.captions.text(self.step as usize, ordinal, sample))?;
             prompt_embeds.extend_from_slice(&text.prompt_embeds);
         }
         let positions = &self.positions[&(micro.shape.width, micro.shape.height)];

@@ -1,0 +1,74 @@
+//! Which text comes when.
+
+use super::super::{Bucket, Crop, Wording};
+use super::*;
+
+fn sample(captions: &[&str], wording: Wording) -> Sample {
+    Sample {
+        path: "a.png".into(),
+        content_hash: String::new(),
+        size: (64, 64),
+        bucket: Bucket { width: 64, height: 64 },
+        crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
+        captions: captions.iter().map(|caption| (*caption).to_owned()).collect(),
+        wording: wording.into(),
+        passes: 1,
+    }
+}
+
+fn shuffling() -> Wording {
+    Wording { shuffle: true, ..Wording::default() }
+}
+
+fn batch(samples: &[usize]) -> Batch {
+    Batch { bucket: Bucket { width: 64, height: 64 }, samples: samples.to_vec(), first_ordinal: 0 }
+}
+
+#[test]
+fn the_empty_text_and_those_of_unvaried_samples_are_known_beforehand() {
+    let marked = Wording { keep_marker: Some("|||".into()), ..Wording::default() };
+    let samples =
+        [sample(&["b", "a,c"], Wording::default()), sample(&["d, e"], shuffling()), sample(&["f ||| g"], marked)];
+    let captions = Captioning::new(1, &samples);
+    assert!(captions.varies());
+    assert_eq!(captions.fixed().into_iter().collect::<Vec<_>>(), ["", "a,c", "b", "f, g"]);
+    assert!(!Captioning::new(1, &samples[..1]).varies());
+    assert_eq!(captions.plain(1).collect::<Vec<_>>(), ["d, e"]);
+}
+
+#[test]
+fn every_text_is_either_fixed_or_named_for_its_step() {
+    let wording = Wording { dropout: 0.3, tag_dropout: 0.5, ..shuffling() };
+    let samples = [
+        sample(&["a, b, c", "d, e"], wording.clone()),
+        sample(&["plain"], Wording { dropout: 0.3, ..Wording::default() }),
+        sample(&["x"], wording),
+    ];
+    let captions = Captioning::new(7, &samples);
+    let fixed = captions.fixed();
+    let mut empty = 0;
+    for step in 0..300 {
+        let batch = batch(&[2, 0, 1]);
+        let mut named = BTreeSet::new();
+        captions.add_varied(step, std::slice::from_ref(&batch), &mut named);
+        let read: BTreeSet<String> =
+            (0..3).map(|ordinal| captions.text(step, ordinal, batch.samples[ordinal]).into_owned()).collect();
+        assert!(read.iter().all(|text| fixed.contains(text) || named.contains(text)), "{read:?}");
+        assert!(named.is_subset(&read) && !named.contains(""));
+        empty += usize::from(captions.text(step, 1, 0).is_empty());
+    }
+    // Dropped with probability 0.3; else both tags or all three are left out: (1/4 + 1/8) / 2.
+    let expected = 0.3 + 0.7 * (0.25 + 0.125) / 2.0;
+    let deviation = (300.0f64 * expected * (1.0 - expected)).sqrt();
+    assert!((f64::from(u32::try_from(empty).unwrap()) - 300.0 * expected).abs() < 4.0 * deviation, "{empty}");
+}
+
+#[test]
+fn each_data_set_has_its_own_dropout() {
+    let samples = [
+        sample(&["a"], Wording { dropout: 1.0, ..Wording::default() }),
+        sample(&["b"], Wording::default()),
+    ];
+    let captions = Captioning::new(7, &samples);
+    assert!((0..50).all(|step| captions.text(step, 0, 0).is_empty() && captions.text(step, 1, 1) == "b"));
+}

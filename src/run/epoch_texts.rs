@@ -1,0 +1,233 @@
+//! Captions that read differently each time: what the coming steps will see is encoded together, between epochs.
+//!
+//! Which texts those are is known ahead, since they are a pure function of the step. They lie on a shelf in the output
+//! folder that forgets what no coming step of the same stretch reads, so it stays small however long the run is. A
+//! stretch is an epoch, or as much of it as the shelf may hold.
+
+use crate::autograd::Engine;
+use crate::cache::{TextEmbeddings, TextKey};
+use crate::dataset::{Captioning, Schedule};
+use crate::device::{Device, Limits};
+use crate::encode::{Stage, TextWork};
+use crate::error::Result;
+use crate::models::text::{GROUP, TextEncoders};
+use crate::run::Opened;
+use crate::run::training::Observer;
+use crate::train::data::TextShelves;
+use crate::train::output_folder;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Bytes that the shelf of passing texts may hold.
+const MOST_BYTES: usize = 4 << 30;
+
+/// Numbers of texts that are encoded together where there is room, largest first.
+const LARGER_GROUPS: [usize; 3] = [64, 32, 16];
+
+/// Steps whose texts are made ready together, and those texts.
+#[derive(Debug, PartialEq, Eq)]
+struct Stretch {
+    /// The first of them; steps count from 0.
+    first: u64,
+    /// The first that no longer belongs to them.
+    end: u64,
+    /// What they read and is not known before the run, and what is read ahead of the steps behind them.
+    texts: BTreeSet<String>,
+}
+
+/// Finds stretches.
+#[derive(Debug, Clone, Copy)]
+struct Stretches<'a> {
+    schedule: &'a Schedule,
+    captions: Captioning<'a>,
+    /// Steps whose texts are read at one time: modulation vectors are made ahead.
+    ahead: u64,
+    /// Texts of a stretch, unless so many steps ahead need more.
+    most: usize,
+}
+
+impl Stretches<'_> {
+    /// The stretch that begins with step `first`, which the run has.
+    fn from(&self, first: u64) -> Stretch {
+        let total = self.schedule.total_steps() as u64;
+        let epoch = |step: u64| self.schedule.epoch_of(step as usize);
+        let next_epoch = (first..total).find(|&step| epoch(step) != epoch(first)).unwrap_or(total);
+        let last_read = total.min(next_epoch + self.ahead - 1);
+        let mut texts = BTreeSet::new();
+        let mut read = first;
+        while read < last_read && (texts.len() < self.most || read < first + self.ahead) {
+            let batches = self.schedule.micro_batches(read as usize);
+            self.captions.add_varied(read as usize, &batches, &mut texts);
+            read += 1;
+        }
+        let end = if read == total { next_epoch } else { read + 1 - self.ahead };
+        Stretch { first, end: end.max(first + 1), texts }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct EpochTexts<'a> {
+    stretches: Stretches<'a>,
+    shelves: TextShelves<'a>,
+    encoders: TextEncoders,
+    together: usize,
+    /// The key of a text without that text.
+    key: TextKey,
+    /// The steps whose texts are ready.
+    ready: Range<u64>,
+    began: Instant,
+    spent: Duration,
+}
+
+impl<'a> EpochTexts<'a> {
+    /// The passing texts of a run whose arena has `arena_bytes`; none if no caption varies. `key` is that of any text.
+    ///
+    /// # Errors
+    /// A text encoder that is missing.
+    pub fn open(
+        opened: &'a Opened,
+        shelves: TextShelves<'a>,
+        key: &TextKey,
+        arena_bytes: usize,
+        device: &Device,
+    ) -> Result<Option<Self>> {
+        if !opened.captions().varies() {
+            // Of an earlier run in the same folder.
+            shelves.passing.keep_only([])?;
+            return Ok(None);
+        }
+        let encoders = TextEncoders::open(&opened.model)?;
+        Ok(Some(Self {
+            stretches: Stretches {
+                schedule: &opened.schedule,
+                captions: opened.captions(),
+                ahead: opened.recipe.modulation_steps as u64,
+                most: most_texts(opened),
+            },
+            together: largest_group(opened, &encoders, &device.limits()?, arena_bytes)?,
+            shelves,
+            encoders,
+            key: key.clone(),
+            ready: 0..0,
+            began: Instant::now(),
+            spent: Duration::ZERO,
+        }))
+    }
+
+    /// Encodes what the steps from `step` on will read, unless it is there. False if `stop` was raised meanwhile.
+    ///
+    /// # Errors
+    /// Weights that cannot be read, a disk that cannot be written.
+    pub fn make_ready(
+        &mut self,
+        engine: &mut Engine,
+        step: u64,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<bool> {
+        if self.ready.contains(&step) {
+            return Ok(true);
+        }
+        let begin = Instant::now();
+        let stretch = self.stretches.from(step);
+        let keys: Vec<TextKey> =
+            stretch.texts.iter().map(|text| TextKey { text: text.clone(), ..self.key.clone() }).collect();
+        self.shelves.passing.keep_only(&keys)?;
+        let missing: Vec<TextKey> = keys.into_iter().filter(|key| !self.shelves.contain(key)).collect();
+        let work = TextWork {
+            encoders: &self.encoders,
+            shelf: self.shelves.passing,
+            together: self.together,
+            always_full: true,
+            stop,
+        };
+        let mut progress = |done: usize| observer.encoding(Stage::Texts, done, missing.len());
+        if !missing.is_empty() && !work.encode(engine, &missing, &mut progress)? {
+            return Ok(false);
+        }
+        self.ready = stretch.first..stretch.end;
+        self.spent += begin.elapsed();
+        if !missing.is_empty() {
+            observer.note(&self.said(&stretch, missing.len(), begin.elapsed()));
+        }
+        Ok(true)
+    }
+
+    /// Forgets all of them, at the end of a run.
+    pub fn forget(&self) -> Result<()> {
+        self.shelves.passing.keep_only([])
+    }
+
+    fn said(&self, stretch: &Stretch, texts: usize, took: Duration) -> String {
+        let seconds = took.as_secs_f64();
+        let share = 100.0 * self.spent.as_secs_f64() / self.began.elapsed().as_secs_f64().max(1e-9);
+        let epoch = self.stretches.schedule.epoch_of(stretch.first as usize) + 1;
+        let (from, to) = (stretch.first + 1, stretch.end);
+        format!(
+            "encoded {texts} captions of epoch {epoch}, for steps {from} to {to}, in {seconds:.1} s ({:.3} s each; \
+             {share:.1} % of the time so far)",
+            seconds / texts as f64
+        )
+    }
+}
+
+/// Where passing texts lie.
+pub fn folder(opened: &Opened) -> PathBuf {
+    opened.settings.output_dir.join(output_folder::EPOCH_TEXTS)
+}
+
+/// Bytes of the arena that encoding passing texts needs at least; none if no caption varies.
+pub fn arena_bytes(opened: &Opened, limits: &Limits) -> Result<usize> {
+    if !opened.captions().varies() {
+        return Ok(0);
+    }
+    let encoders = TextEncoders::open(&opened.model)?;
+    encoders.encoders().plan_together(GROUP, opened.settings.tokenizer_max_length, limits)
+}
+
+/// Bytes on disk that passing texts take at most.
+pub fn disk_bytes(opened: &Opened) -> u64 {
+    let settings = &opened.settings;
+    let samples_a_step = settings.train_batch_size * settings.gradient_accumulation_steps;
+    let ahead = opened.recipe.modulation_steps;
+    let of_an_epoch = appearances(opened) + (ahead - 1) * samples_a_step;
+    let of_the_shelf = most_texts(opened).max(ahead * samples_a_step) + samples_a_step;
+    let of_the_run = opened.schedule.total_steps().saturating_mul(samples_a_step);
+    let texts = if opened.captions().varies() { of_an_epoch.min(of_the_shelf).min(of_the_run) } else { 0 };
+    (texts * text_bytes(opened)) as u64
+}
+
+/// Appearances in an epoch of pictures whose captions vary: no epoch has more passing texts.
+pub fn appearances(opened: &Opened) -> usize {
+    let varied = opened.dataset.samples.iter().filter(|sample| sample.wording.varies());
+    varied.map(|sample| sample.passes).sum()
+}
+
+fn most_texts(opened: &Opened) -> usize {
+    (MOST_BYTES / text_bytes(opened)).max(GROUP)
+}
+
+fn text_bytes(opened: &Opened) -> usize {
+    TextEmbeddings::file_bytes([opened.text_tokens(), opened.config.context_width], opened.config.pooled_width)
+}
+
+/// Texts that are encoded together: as many as the arena, which training needs anyway, has room for, since every
+/// group streams the encoders' weights once; but no more than a quarter of an epoch's, since groups are filled up.
+fn largest_group(
+    opened: &Opened,
+    encoders: &TextEncoders,
+    limits: &Limits,
+    arena_bytes: usize,
+) -> Result<usize> {
+    let texts = appearances(opened).min(most_texts(opened));
+    for group in LARGER_GROUPS.into_iter().filter(|group| 4 * group <= texts) {
+        if encoders.encoders().plan_together(group, opened.settings.tokenizer_max_length, limits)? <= arena_bytes {
+            return Ok(group);
+        }
+    }
+    Ok(GROUP)
+}
