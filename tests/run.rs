@@ -13,6 +13,7 @@ mod run {
     mod mistakes;
     mod optimizers;
     mod planning;
+    mod shuffling;
     mod surgery;
     mod workshop;
 }

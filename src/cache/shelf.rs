@@ -130,6 +130,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed.map_err(|e| Error::io(folder, &e))?,
     };
-    let path = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry.map_err(|e| Error::io(folder, &e))?.path());
+    let path =
+        |entry: std::io::Result<std::fs::DirEntry>| Ok(entry.map_err(|e| Error::io(folder, &e))?.path());
     listed.map(path).collect()
 }

@@ -8,7 +8,7 @@ use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
-use crate::run::forecast::{self, Forecast};
+use crate::run::forecast::{self, CaptionReport, Forecast};
 use crate::settings::RunSettings;
 use std::path::PathBuf;
 
@@ -91,6 +91,7 @@ fn table(forecast: &Forecast) -> String {
         "adapters     {} layers, {} trainable parameters",
         forecast.adapted_layers, forecast.trainable_parameters
     ));
+    lines.push(captions(&forecast.captions));
     let memory = &forecast.memory;
     let plan = &memory.plan;
     lines.push(format!("memory       recompute {}", plan.recompute.name()));
@@ -124,6 +125,16 @@ fn table(forecast: &Forecast) -> String {
         lines.push(format!("{settings:<41} needs {}{fits}", size(other.training_peak as u64)));
     }
     lines.join("\n")
+}
+
+/// What is encoded, and when.
+fn captions(captions: &CaptionReport) -> String {
+    let before = format!("captions     {} texts are encoded before training", captions.before_training);
+    match captions.an_epoch_at_most {
+        0 => before,
+        most if most <= captions.at_a_time => format!("{before}, up to {most} before each epoch"),
+        most => format!("{before}, up to {most} in each epoch, {} at a time", captions.at_a_time),
+    }
 }
 
 /// Bytes for people.

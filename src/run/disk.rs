@@ -32,10 +32,8 @@ fn latents_bytes(opened: &Opened) -> u64 {
 }
 
 fn texts_bytes(opened: &Opened) -> u64 {
-    let mut texts = opened.captions().fixed();
-    texts.extend(opened.prompts());
     let shape = [opened.text_tokens(), opened.config.context_width];
-    texts.len() as u64 * TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64
+    opened.fixed_texts().len() as u64 * TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64
 }
 
 /// Fails if a disk has no room for what the run will write on it. What lies in its folders already, of this run or

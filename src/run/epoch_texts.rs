@@ -4,9 +4,11 @@
 //! folder that forgets what no coming step of the same stretch reads, so it stays small however long the run is. A
 //! stretch is an epoch, or as much of it as the shelf may hold.
 
+mod stretch;
+
+use self::stretch::{Stretch, Stretches};
 use crate::autograd::Engine;
 use crate::cache::{TextEmbeddings, TextKey};
-use crate::dataset::{Captioning, Schedule};
 use crate::device::{Device, Limits};
 use crate::encode::{Stage, TextWork};
 use crate::error::Result;
@@ -15,7 +17,6 @@ use crate::run::Opened;
 use crate::run::training::Observer;
 use crate::train::data::TextShelves;
 use crate::train::output_folder;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -26,47 +27,6 @@ const MOST_BYTES: usize = 4 << 30;
 
 /// Numbers of texts that are encoded together where there is room, largest first.
 const LARGER_GROUPS: [usize; 3] = [64, 32, 16];
-
-/// Steps whose texts are made ready together, and those texts.
-#[derive(Debug, PartialEq, Eq)]
-struct Stretch {
-    /// The first of them; steps count from 0.
-    first: u64,
-    /// The first that no longer belongs to them.
-    end: u64,
-    /// What they read and is not known before the run, and what is read ahead of the steps behind them.
-    texts: BTreeSet<String>,
-}
-
-/// Finds stretches.
-#[derive(Debug, Clone, Copy)]
-struct Stretches<'a> {
-    schedule: &'a Schedule,
-    captions: Captioning<'a>,
-    /// Steps whose texts are read at one time: modulation vectors are made ahead.
-    ahead: u64,
-    /// Texts of a stretch, unless so many steps ahead need more.
-    most: usize,
-}
-
-impl Stretches<'_> {
-    /// The stretch that begins with step `first`, which the run has.
-    fn from(&self, first: u64) -> Stretch {
-        let total = self.schedule.total_steps() as u64;
-        let epoch = |step: u64| self.schedule.epoch_of(step as usize);
-        let next_epoch = (first..total).find(|&step| epoch(step) != epoch(first)).unwrap_or(total);
-        let last_read = total.min(next_epoch + self.ahead - 1);
-        let mut texts = BTreeSet::new();
-        let mut read = first;
-        while read < last_read && (texts.len() < self.most || read < first + self.ahead) {
-            let batches = self.schedule.micro_batches(read as usize);
-            self.captions.add_varied(read as usize, &batches, &mut texts);
-            read += 1;
-        }
-        let end = if read == total { next_epoch } else { read + 1 - self.ahead };
-        Stretch { first, end: end.max(first + 1), texts }
-    }
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -191,14 +151,21 @@ pub fn arena_bytes(opened: &Opened, limits: &Limits) -> Result<usize> {
 
 /// Bytes on disk that passing texts take at most.
 pub fn disk_bytes(opened: &Opened) -> u64 {
+    (most_at_a_time(opened) * text_bytes(opened)) as u64
+}
+
+/// Passing texts that are there at one time, at most.
+pub fn most_at_a_time(opened: &Opened) -> usize {
+    if !opened.captions().varies() {
+        return 0;
+    }
     let settings = &opened.settings;
     let samples_a_step = settings.train_batch_size * settings.gradient_accumulation_steps;
     let ahead = opened.recipe.modulation_steps;
     let of_an_epoch = appearances(opened) + (ahead - 1) * samples_a_step;
     let of_the_shelf = most_texts(opened).max(ahead * samples_a_step) + samples_a_step;
     let of_the_run = opened.schedule.total_steps().saturating_mul(samples_a_step);
-    let texts = if opened.captions().varies() { of_an_epoch.min(of_the_shelf).min(of_the_run) } else { 0 };
-    (texts * text_bytes(opened)) as u64
+    of_an_epoch.min(of_the_shelf).min(of_the_run)
 }
 
 /// Appearances in an epoch of pictures whose captions vary: no epoch has more passing texts.
@@ -212,7 +179,10 @@ fn most_texts(opened: &Opened) -> usize {
 }
 
 fn text_bytes(opened: &Opened) -> usize {
-    TextEmbeddings::file_bytes([opened.text_tokens(), opened.config.context_width], opened.config.pooled_width)
+    TextEmbeddings::file_bytes(
+        [opened.text_tokens(), opened.config.context_width],
+        opened.config.pooled_width,
+    )
 }
 
 /// Texts that are encoded together: as many as the arena, which training needs anyway, has room for, since every
@@ -225,7 +195,9 @@ fn largest_group(
 ) -> Result<usize> {
     let texts = appearances(opened).min(most_texts(opened));
     for group in LARGER_GROUPS.into_iter().filter(|group| 4 * group <= texts) {
-        if encoders.encoders().plan_together(group, opened.settings.tokenizer_max_length, limits)? <= arena_bytes {
+        if encoders.encoders().plan_together(group, opened.settings.tokenizer_max_length, limits)?
+            <= arena_bytes
+        {
             return Ok(group);
         }
     }

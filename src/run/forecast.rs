@@ -6,7 +6,7 @@ use crate::device::Limits;
 use crate::error::Result;
 use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Footprint;
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, epoch_texts};
 use crate::train::memory::MemoryPlan;
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub struct Forecast {
     pub adapted_layers: usize,
     /// Numbers that are trained.
     pub trainable_parameters: usize,
+    /// Texts to encode.
+    pub captions: CaptionReport,
     /// Memory, or why it does not suffice.
     pub memory: MemoryReport,
     /// Disk.
@@ -50,6 +52,17 @@ pub struct BucketReport {
     pub batches: usize,
     /// Samples of the last batch.
     pub last_batch: usize,
+}
+
+/// Texts to encode, and when.
+#[derive(Debug, Clone, Serialize)]
+pub struct CaptionReport {
+    /// Captions that never vary, prompts and the empty text: once, before training.
+    pub before_training: usize,
+    /// Captions that read differently each time: between epochs, as many at most.
+    pub an_epoch_at_most: usize,
+    /// Of those, what is encoded and kept at one time at most.
+    pub at_a_time: usize,
 }
 
 /// Memory by purpose.
@@ -117,6 +130,7 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         total_steps: schedule.total_steps(),
         adapted_layers: opened.recipe.adapters.pairs.len(),
         trainable_parameters: opened.persistent.trainable(),
+        captions: captions(opened),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
@@ -147,6 +161,14 @@ fn alternatives(
         }
     }
     Ok(all)
+}
+
+fn captions(opened: &Opened) -> CaptionReport {
+    CaptionReport {
+        before_training: opened.fixed_texts().len(),
+        an_epoch_at_most: epoch_texts::appearances(opened),
+        at_a_time: epoch_texts::most_at_a_time(opened),
+    }
 }
 
 fn memory_report(

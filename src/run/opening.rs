@@ -129,6 +129,13 @@ impl Opened {
         Captioning::new(self.settings.seed, &self.dataset.samples)
     }
 
+    /// Every text that is known before the run and encoded then: captions that never vary, prompts, the empty one.
+    pub fn fixed_texts(&self) -> BTreeSet<String> {
+        let mut texts = self.captions().fixed();
+        texts.extend(self.prompts());
+        texts
+    }
+
     /// Text tokens of every prompt: CLIP's and T5's.
     pub fn text_tokens(&self) -> usize {
         CLIP_LENGTH + self.settings.tokenizer_max_length

@@ -59,3 +59,77 @@ fn refuse_unknown(block: &Map<String, Value>) -> Result<()> {
 fn in_block(error: Error) -> Error {
     Error { place: format!("setting `{BLOCK}`, {}", error.place), ..error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DataBackends, parse_settings_bytes};
+    use super::*;
+    use serde_json::json;
+
+    /// A data set with `more` in its entry, in a run with `run` in its settings.
+    fn read(run: Value, more: Value) -> Result<DataBackends> {
+        let mut settings = json!({"pretrained_model_name_or_path": "m", "data_backend_config": "d.json",
+            "output_dir": "o", "max_train_steps": 1});
+        let mut entry = json!({"id": "a", "instance_data_dir": "p"});
+        let extend = |json: &mut Value, more: Value| {
+            let (Value::Object(json), Value::Object(more)) = (json, more) else { panic!("objects") };
+            json.extend(more);
+        };
+        extend(&mut settings, run);
+        extend(&mut entry, more);
+        let run = parse_settings_bytes(settings.to_string().as_bytes())?;
+        DataBackends::from_json(&json!([entry]), &run, None)
+    }
+
+    #[test]
+    fn the_block_of_simpletuner_is_read() {
+        // The example of SimpleTuner's documentation.
+        let block = json!({"caption_shuffle": {"enable": true, "count": 3, "seed": 42, "split_on": "comma",
+            "position_start": 1, "include_original": true}});
+        for backends in [read(json!({}), block.clone()).unwrap(), read(block, json!({})).unwrap()] {
+            let set = &backends.images[0];
+            assert!(set.shuffle_caption);
+            assert_eq!((set.keep_tokens, set.caption_separator.as_str()), (1, "comma"));
+        }
+        let text = json!({"caption_shuffle": {"enable": "true", "position_start": "2", "count": 4}});
+        let backends = read(json!({}), text).unwrap();
+        assert_eq!(backends.images[0].keep_tokens, 2);
+        assert_eq!(backends.ignored[0].0, "caption_shuffle.count");
+    }
+
+    #[test]
+    fn a_block_that_is_off_changes_nothing() {
+        for off in [json!({"enable": false, "position_start": 3}), json!({"split_on": "space"}), json!(false)]
+        {
+            let set = read(json!({}), json!({"caption_shuffle": off})).unwrap().images.remove(0);
+            assert!(!set.shuffle_caption && set.keep_tokens == 0 && set.caption_separator == ",");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_the_block_are_named() {
+        let refusal = |more| read(json!({}), more).unwrap_err().to_string();
+        let misspelt = refusal(json!({"caption_shuffle": {"enabled": true}}));
+        assert!(misspelt.contains("enabled") && misspelt.contains("caption_shuffle"), "{misspelt}");
+        let negative = refusal(json!({"caption_shuffle": {"enable": true, "position_start": -1}}));
+        assert!(negative.contains("caption_shuffle") && negative.contains("-1"), "{negative}");
+        let twice =
+            refusal(json!({"caption_shuffle": {"enable": true, "position_start": 1}, "keep_tokens": 2}));
+        assert!(twice.contains("keep_tokens"), "{twice}");
+        assert!(refusal(json!({"caption_shuffle": 3})).contains("caption_shuffle"));
+    }
+
+    #[test]
+    fn a_data_set_takes_from_the_run_what_it_does_not_say() {
+        let run = json!({"shuffle_caption": true, "keep_tokens": 1, "keep_tokens_separator": "|||",
+            "caption_tag_dropout_rate": 0.1, "caption_dropout_probability": 0.2});
+        let own = json!({"keep_tokens": 0, "caption_tag_dropout_rate": 0.5, "caption_separator": ";",
+            "enable_wildcard": "true", "secondary_separator": ";;;"});
+        let set = read(run, own).unwrap().images.remove(0);
+        assert!(set.shuffle_caption && set.enable_wildcard);
+        assert_eq!((set.keep_tokens, set.keep_tokens_separator.as_deref()), (0, Some("|||")));
+        assert_eq!((set.caption_tag_dropout_rate, set.caption_dropout_probability), (0.5, 0.2));
+        assert_eq!((set.caption_separator.as_str(), set.secondary_separator.as_deref()), (";", Some(";;;")));
+        assert!(read(json!({}), json!({"caption_tag_dropout_rate": 1.5})).is_err());
+    }
+}

@@ -103,8 +103,18 @@ impl<'a> Trainer<'a> {
         }
         let (planned, inputs, vectors) = programs.modulation.clone();
         let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
-        let mut trainer =
-            Self { recipe, schedule, captions, data, positions, text_tokens, engine, programs, ahead, step: 0 };
+        let mut trainer = Self {
+            recipe,
+            schedule,
+            captions,
+            data,
+            positions,
+            text_tokens,
+            engine,
+            programs,
+            ahead,
+            step: 0,
+        };
         trainer.initialise()?;
         Ok(trainer)
     }

@@ -117,6 +117,19 @@ fn killing_a_run_that_draws_changes_nothing() {
 }
 
 #[test]
+fn killing_a_run_that_shuffles_captions_changes_nothing() {
+    let set = [
+        "seed=5",
+        "train_batch_size=1",
+        "shuffle_caption=true",
+        "caption_tag_dropout_rate=0.3",
+        "caption_dropout_probability=0.2",
+        "modulation_steps=5",
+    ];
+    assert_killing_changes_nothing(&set, 5);
+}
+
+#[test]
 fn a_signal_writes_a_checkpoint_and_stops() {
     let workshop = Workshop::new();
     let set = ["max_train_steps=24", "checkpointing_steps=1000"];

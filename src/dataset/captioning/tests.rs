@@ -27,8 +27,11 @@ fn batch(samples: &[usize]) -> Batch {
 #[test]
 fn the_empty_text_and_those_of_unvaried_samples_are_known_beforehand() {
     let marked = Wording { keep_marker: Some("|||".into()), ..Wording::default() };
-    let samples =
-        [sample(&["b", "a,c"], Wording::default()), sample(&["d, e"], shuffling()), sample(&["f ||| g"], marked)];
+    let samples = [
+        sample(&["b", "a,c"], Wording::default()),
+        sample(&["d, e"], shuffling()),
+        sample(&["f ||| g"], marked),
+    ];
     let captions = Captioning::new(1, &samples);
     assert!(captions.varies());
     assert_eq!(captions.fixed().into_iter().collect::<Vec<_>>(), ["", "a,c", "b", "f, g"]);
@@ -65,10 +68,8 @@ fn every_text_is_either_fixed_or_named_for_its_step() {
 
 #[test]
 fn each_data_set_has_its_own_dropout() {
-    let samples = [
-        sample(&["a"], Wording { dropout: 1.0, ..Wording::default() }),
-        sample(&["b"], Wording::default()),
-    ];
+    let samples =
+        [sample(&["a"], Wording { dropout: 1.0, ..Wording::default() }), sample(&["b"], Wording::default())];
     let captions = Captioning::new(7, &samples);
     assert!((0..50).all(|step| captions.text(step, 0, 0).is_empty() && captions.text(step, 1, 1) == "b"));
 }

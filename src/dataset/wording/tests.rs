@@ -83,8 +83,7 @@ fn with_every_tag_left_out_the_kept_ones_stand_alone() {
 fn a_marker_keeps_beginning_and_end() {
     // kohya's documented example of keep_tokens_separator.
     let caption = "1girl, hatsune miku, vocaloid ||| stage, microphone, white shirt, smile ||| best quality, rating: general";
-    let wording =
-        Wording { keep_marker: Some("|||".into()), tag_dropout: 0.2, keep_first: 1, ..shuffling() };
+    let wording = Wording { keep_marker: Some("|||".into()), tag_dropout: 0.2, keep_first: 1, ..shuffling() };
     let mut texts = std::collections::BTreeSet::new();
     for step in 0..200 {
         let text = wording.text(caption, &at(step));
@@ -93,7 +92,8 @@ fn a_marker_keeps_beginning_and_end() {
         texts.insert(text);
     }
     assert!(texts.len() > 30, "{}", texts.len());
-    let plain = "1girl, hatsune miku, vocaloid, stage, microphone, white shirt, smile, best quality, rating: general";
+    let plain =
+        "1girl, hatsune miku, vocaloid, stage, microphone, white shirt, smile, best quality, rating: general";
     assert_eq!(wording.plain(caption), plain);
     // Where the marker is missing, the first tags are kept.
     assert!((0..50).all(|step| wording.text("a, b, c, d", &at(step)).starts_with('a')));
