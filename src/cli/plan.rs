@@ -129,12 +129,18 @@ fn table(forecast: &Forecast) -> String {
 
 /// What is encoded, and when.
 fn captions(captions: &CaptionReport) -> String {
-    let before = format!("captions     {} texts are encoded before training", captions.before_training);
-    match captions.an_epoch_at_most {
-        0 => before,
-        most if most <= captions.at_a_time => format!("{before}, up to {most} before each epoch"),
-        most => format!("{before}, up to {most} in each epoch, {} at a time", captions.at_a_time),
+    let mut all = format!("captions     {} encoded before training", captions.before_training);
+    if captions.an_epoch_at_most > 0 {
+        let most = captions.an_epoch_at_most;
+        all += &match captions.first_epoch {
+            Some(texts) => format!(", {texts} more before the first epoch, up to {most} before each"),
+            None => format!(", up to {most} more before each epoch"),
+        };
     }
+    if captions.an_epoch_at_most > captions.at_a_time {
+        all += &format!(", {} at a time", captions.at_a_time);
+    }
+    all
 }
 
 /// Bytes for people.

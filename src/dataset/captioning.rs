@@ -5,6 +5,7 @@
 use super::captions::{caption_dropped, caption_variant};
 use super::wording::Appearance;
 use super::{Batch, Sample};
+use crate::random::{Purpose, Stream};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -70,6 +71,21 @@ impl<'a> Captioning<'a> {
             }
         }
     }
+}
+
+/// Which text encoders the sample number `ordinal` of optimizer step `step` does without; `rates` say how often each.
+pub fn encoders_dropped<const N: usize>(
+    seed: u64,
+    step: usize,
+    ordinal: usize,
+    rates: [f64; N],
+) -> [bool; N] {
+    // Lane 0 decides on the whole caption.
+    let draw = |encoder: usize| {
+        let lane = encoder as u32 + 1;
+        Stream::new(seed, Purpose::CaptionDropout, lane, step as u32, ordinal as u32).uniform(0)
+    };
+    std::array::from_fn(|encoder| f64::from(draw(encoder)) < rates[encoder])
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod scan;
 mod wording;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
-pub use captioning::Captioning;
+pub use captioning::{Captioning, encoders_dropped};
 pub use captions::CaptionStrategy;
 pub use crop::{Crop, Pixels};
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};

@@ -109,10 +109,13 @@ impl<'a> EpochTexts<'a> {
         if !missing.is_empty() && !work.encode(engine, &missing, &mut progress)? {
             return Ok(false);
         }
+        let took = begin.elapsed();
+        self.spent += took;
+        // Before the first step nothing else has taken any time.
+        let share = (!self.ready.is_empty()).then(|| self.share());
         self.ready = stretch.first..stretch.end;
-        self.spent += begin.elapsed();
         if !missing.is_empty() {
-            observer.note(&self.said(&stretch, missing.len(), begin.elapsed()));
+            observer.note(&self.said(&stretch, missing.len(), took, share));
         }
         Ok(true)
     }
@@ -122,15 +125,20 @@ impl<'a> EpochTexts<'a> {
         self.shelves.passing.keep_only([])
     }
 
-    fn said(&self, stretch: &Stretch, texts: usize, took: Duration) -> String {
+    /// The share of the run's time so far that was spent here.
+    fn share(&self) -> f64 {
+        self.spent.as_secs_f64() / self.began.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn said(&self, stretch: &Stretch, texts: usize, took: Duration, share: Option<f64>) -> String {
         let seconds = took.as_secs_f64();
-        let share = 100.0 * self.spent.as_secs_f64() / self.began.elapsed().as_secs_f64().max(1e-9);
+        let share = share.map(|share| format!("; {:.1} % of the time so far", 100.0 * share));
         let epoch = self.stretches.schedule.epoch_of(stretch.first as usize) + 1;
         let (from, to) = (stretch.first + 1, stretch.end);
         format!(
-            "encoded {texts} captions of epoch {epoch}, for steps {from} to {to}, in {seconds:.1} s ({:.3} s each; \
-             {share:.1} % of the time so far)",
-            seconds / texts as f64
+            "encoded {texts} captions of epoch {epoch}, for steps {from} to {to}, in {seconds:.1} s ({:.3} s each{})",
+            seconds / texts as f64,
+            share.unwrap_or_default()
         )
     }
 }
@@ -172,6 +180,16 @@ pub fn most_at_a_time(opened: &Opened) -> usize {
 pub fn appearances(opened: &Opened) -> usize {
     let varied = opened.dataset.samples.iter().filter(|sample| sample.wording.varies());
     varied.map(|sample| sample.passes).sum()
+}
+
+/// The different passing texts of the first epoch; none if it is so long that counting them takes more than a moment.
+pub fn of_the_first_epoch(opened: &Opened) -> Option<usize> {
+    /// Appearances that are shuffled on the way, an epoch's for each of its steps.
+    const QUICK: usize = 20_000_000;
+    let schedule = &opened.schedule;
+    let shuffled = schedule.steps_per_epoch().checked_mul(appearances(opened))?;
+    let stretches = Stretches { schedule, captions: opened.captions(), ahead: 1, most: usize::MAX };
+    (shuffled <= QUICK).then(|| stretches.from(0).texts.len())
 }
 
 fn most_texts(opened: &Opened) -> usize {

@@ -61,6 +61,8 @@ pub struct CaptionReport {
     pub before_training: usize,
     /// Captions that read differently each time: between epochs, as many at most.
     pub an_epoch_at_most: usize,
+    /// Of those, the different ones of the first epoch; none where counting them takes long.
+    pub first_epoch: Option<usize>,
     /// Of those, what is encoded and kept at one time at most.
     pub at_a_time: usize,
 }
@@ -167,6 +169,7 @@ fn captions(opened: &Opened) -> CaptionReport {
     CaptionReport {
         before_training: opened.fixed_texts().len(),
         an_epoch_at_most: epoch_texts::appearances(opened),
+        first_epoch: epoch_texts::of_the_first_epoch(opened),
         at_a_time: epoch_texts::most_at_a_time(opened),
     }
 }

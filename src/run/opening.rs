@@ -17,6 +17,7 @@ use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
 use crate::run::epoch_texts;
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::train::EncoderDropout;
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
 use crate::train::recipe::Recipe;
@@ -127,6 +128,20 @@ impl Opened {
     /// Which texts the pictures are trained with.
     pub fn captions(&self) -> Captioning<'_> {
         Captioning::new(self.settings.seed, &self.dataset.samples)
+    }
+
+    /// Which text encoders are left out by chance; none if all are always heard.
+    ///
+    /// # Errors
+    /// A text encoder that is missing.
+    pub fn encoder_dropout(&self) -> Result<Option<EncoderDropout>> {
+        let settings = &self.settings;
+        let rates = [settings.clip_l_dropout_rate, settings.clip_g_dropout_rate, settings.t5_dropout_rate];
+        if rates == [0.0; 3] {
+            return Ok(None);
+        }
+        let encoders = TextEncoders::open(&self.model)?;
+        Ok(Some(EncoderDropout::new(rates, encoders.encoders())))
     }
 
     /// Every text that is known before the run and encoded then: captions that never vary, prompts, the empty one.

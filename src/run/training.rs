@@ -100,6 +100,7 @@ pub fn train(
         recipe: &opened.recipe,
         schedule: &opened.schedule,
         captions: opened.captions(),
+        encoder_dropout: opened.encoder_dropout()?,
         data: &data,
         persistent: &opened.persistent,
         text_tokens: opened.text_tokens(),

@@ -149,6 +149,12 @@ Section { title: "Data", keys: &[
     key("caption_dropout_probability", Real(0.0, 1.0), "0", Weights,
         "How often a caption is replaced by the empty one. Guidance works better when it is about 0.1.")
         .or(&["caption_dropout_rate"]),
+    key("clip_l_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-L: zeros in its place."),
+    key("clip_g_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-G."),
+    key("t5_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without T5."),
     key("shuffle_caption", Switch, "false", Weights,
         "Put a caption's parts in another order each time, without end; the shuffle follows from the seed. Captions \
          are then encoded between epochs.")

@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod encoder_dropout;
 pub mod memory;
 pub mod optimize;
 pub mod output_folder;
@@ -15,6 +16,7 @@ pub mod step;
 pub mod trainer;
 
 pub use data::TrainingData;
+pub use encoder_dropout::EncoderDropout;
 pub use memory::MemoryPlan;
 pub use recipe::Recipe;
 pub use trainer::{StepReport, Trainer};

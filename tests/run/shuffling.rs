@@ -117,7 +117,8 @@ fn a_plan_counts_what_is_then_held_and_encoded() {
         let held: u64 = held.split(' ').next().unwrap().parse().unwrap();
         assert_eq!(held, part("training_peak"), "{set:?}");
         let said = encoded(&stderr);
-        assert!(said[0][0] <= plan["captions"]["an_epoch_at_most"].as_u64().unwrap(), "{plan}");
+        assert_eq!(said[0][0], plan["captions"]["first_epoch"].as_u64().unwrap(), "{plan}");
+        assert_eq!(plan["captions"]["an_epoch_at_most"], 6);
         assert_eq!(plan["captions"]["before_training"], if more == drawing { 2 } else { 1 });
     }
     assert_eq!(workshop.plan(&[])["captions"]["an_epoch_at_most"], 0);
@@ -155,4 +156,25 @@ fn a_signal_between_epochs_writes_a_checkpoint_and_stops() {
     let stderr = workshop.trained(&[&set[..], &[&end, "resume_from_checkpoint=latest"]].concat());
     assert!(stderr.contains("going on after step"), "{stderr}");
     assert!(!workshop.output().join("epoch-texts").exists());
+}
+
+#[test]
+fn encoders_are_left_out_and_the_run_repeats() {
+    let workshop = workshop();
+    let run = |set: &[&str]| {
+        let _ = std::fs::remove_dir_all(workshop.output());
+        workshop.trained(&[&["max_train_steps=6"], set].concat());
+        losses(&workshop)
+    };
+    let all = [
+        run(&[]),
+        run(&["clip_l_dropout_rate=1"]),
+        run(&["clip_g_dropout_rate=1"]),
+        run(&["t5_dropout_rate=1"]),
+        run(&["t5_dropout_rate=0.5", "modulation_steps=1"]),
+    ];
+    for (index, losses) in all.iter().enumerate() {
+        assert!(!all[..index].contains(losses), "{index}");
+    }
+    assert_eq!(run(&["t5_dropout_rate=0.5", "modulation_steps=4"]), all[4]);
 }
