@@ -107,6 +107,7 @@ fn table(forecast: &Forecast) -> String {
         ("  workspace at most", plan.workspace),
         ("  validation pictures", plan.drawing_arena),
         ("  encoding captions", plan.encoding_arena),
+        ("  held-out pictures", plan.evaluation_arena),
         ("training peak", memory.training_peak),
         ("VAE peak", memory.vae_peak),
         ("text encoder peak", memory.text_encoder_peak),

@@ -24,7 +24,7 @@ impl<'a> Captioning<'a> {
 
     /// Whether any sample's text differs from one appearance to the next in more than a choice among its captions.
     pub fn varies(&self) -> bool {
-        self.samples.iter().any(|sample| sample.wording.varies())
+        self.samples.iter().any(|sample| sample.passes > 0 && sample.wording.varies())
     }
 
     /// The text of `sample` where it is the sample number `ordinal` of optimizer step `step`, which counts from 0.
@@ -45,16 +45,18 @@ impl<'a> Captioning<'a> {
         }
     }
 
-    /// The texts of a sample without chance, one a caption: for comparisons that must not depend on the step.
-    pub fn plain(&self, sample: usize) -> impl Iterator<Item = String> + 'a {
-        let Sample { captions, wording, .. } = &self.samples[sample];
-        captions.iter().map(|caption| wording.plain(caption))
-    }
-
-    /// The texts that are known before a run: those of the samples whose texts do not vary, and the empty one.
+    /// The texts that are known before a run: all those of samples whose texts do not vary, that of samples which are
+    /// never trained, being held out, and the empty one.
     pub fn fixed(&self) -> BTreeSet<String> {
-        let fixed = (0..self.samples.len()).filter(|&sample| !self.samples[sample].wording.varies());
-        fixed.flat_map(|sample| self.plain(sample)).chain([String::new()]).collect()
+        let mut fixed = BTreeSet::from([String::new()]);
+        for sample in self.samples {
+            if sample.passes == 0 {
+                fixed.insert(sample.plain_caption());
+            } else if !sample.wording.varies() {
+                fixed.extend(sample.captions.iter().map(|caption| sample.wording.plain(caption)));
+            }
+        }
+        fixed
     }
 
     /// Adds to `texts` what the samples of a step's batches read that is not among the fixed texts.

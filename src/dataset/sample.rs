@@ -54,6 +54,11 @@ impl Sample {
         })
     }
 
+    /// Its first caption without chance: for comparisons that must not depend on the step.
+    pub fn plain_caption(&self) -> String {
+        self.captions.first().map(|caption| self.wording.plain(caption)).unwrap_or_default()
+    }
+
     /// The picture at the size of its bucket.
     ///
     /// # Errors

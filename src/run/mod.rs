@@ -2,7 +2,7 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way and captions encoded between epochs ([`epoch_texts`]); [`sampling`] draws one picture.
+//! way, captions encoded between epochs ([`epoch_texts`]) and [`watch`] over it; [`sampling`] draws one picture.
 
 pub mod disk;
 mod epoch_texts;
@@ -11,5 +11,6 @@ pub mod opening;
 pub mod sampling;
 pub mod training;
 pub mod validation;
+pub mod watch;
 
 pub use opening::Opened;

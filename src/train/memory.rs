@@ -33,10 +33,12 @@ pub struct MemoryPlan {
     pub workspace: usize,
     /// The part of the arena that drawing validation pictures needs.
     pub drawing_arena: usize,
+    /// The part of the arena that evaluating held-out pictures needs.
+    pub evaluation_arena: usize,
     /// The part of the arena that encoding captions between epochs needs at least.
     pub encoding_arena: usize,
-    /// The arena: activations, gradients and scratch, placed; for whichever of training, drawing and encoding needs
-    /// the most.
+    /// The arena: activations, gradients and scratch, placed; for whichever of training, evaluating, drawing and
+    /// encoding needs the most.
     pub arena: usize,
 }
 
@@ -47,8 +49,10 @@ pub struct Fixed {
     pub limits: Limits,
     /// What drawing validation pictures needs.
     pub drawing: Drawing,
+    /// Bytes of the arena that evaluating held-out pictures needs.
+    pub evaluation_arena: usize,
     /// Bytes of the arena that encoding captions between epochs needs.
-    pub encoding: usize,
+    pub encoding_arena: usize,
 }
 
 /// What drawing validation pictures needs beside the transformer's weights.
@@ -79,8 +83,11 @@ impl MemoryPlan {
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
             drawing_arena: fixed.drawing.arena,
-            encoding_arena: fixed.encoding,
-            arena: programs.arena_bytes().max(fixed.drawing.arena).max(fixed.encoding),
+            evaluation_arena: fixed.evaluation_arena,
+            encoding_arena: fixed.encoding_arena,
+            arena: [fixed.drawing.arena, fixed.evaluation_arena, fixed.encoding_arena]
+                .into_iter()
+                .fold(programs.arena_bytes(), usize::max),
         }
     }
 

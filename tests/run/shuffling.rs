@@ -178,3 +178,27 @@ fn encoders_are_left_out_and_the_run_repeats() {
     }
     assert_eq!(run(&["t5_dropout_rate=0.5", "modulation_steps=4"]), all[4]);
 }
+
+#[test]
+fn held_out_pictures_are_compared_with_captions_that_stand_still() {
+    let workshop = workshop();
+    // At a learning rate of almost nothing, only another text could change the loss.
+    let set = ["eval_share=0.4", "eval_steps=1", "max_train_steps=4", "learning_rate=1e-30"];
+    workshop.trained(&[&SHUFFLE[..], &set].concat());
+    let text = std::fs::read_to_string(workshop.output().join("evaluation.jsonl")).unwrap();
+    let losses: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].clone()).collect();
+    assert!(losses.len() >= 4 && losses.windows(2).all(|pair| pair[0] == pair[1]), "{losses:?}");
+}
+
+#[test]
+fn going_back_reads_the_same_texts_again() {
+    let workshop = workshop();
+    let watched = ["eval_share=0.3", "eval_steps=2", "guard=roll_back", "guard_rise=0", "guard_patience=2"];
+    let set =
+        ["learning_rate=2e-2", "checkpointing_steps=2", "checkpoints_total_limit=0", "max_train_steps=16"];
+    let set = [&SHUFFLE[..], &watched, &set].concat();
+    let stderr = workshop.trained(&set);
+    assert!(stderr.contains("going back to step"), "{stderr}");
+    assert_eq!(workshop.metrics().len(), 16);
+}
