@@ -383,21 +383,11 @@ fn wording(backend: &BackendSettings) -> Wording {
         dropout: backend.caption_dropout_probability,
         shuffle: backend.shuffle_caption,
         tag_dropout: backend.caption_tag_dropout_rate,
-        separator: separator(&backend.caption_separator).to_owned(),
+        separator: backend.caption_separator.clone(),
         keep_first: backend.keep_tokens,
         keep_marker: backend.keep_tokens_separator.clone(),
         inner_separator: backend.secondary_separator.clone(),
         wildcards: backend.enable_wildcard,
         lead: backend.instance_prompt.clone().filter(|_| backend.prepend_instance_prompt),
-    }
-}
-
-/// The separator that a setting means: characters, or a word for those that settings files cannot hold well.
-fn separator(setting: &str) -> &str {
-    match setting {
-        "comma" => ",",
-        "space" => " ",
-        "period" => ".",
-        characters => characters,
     }
 }

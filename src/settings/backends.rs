@@ -48,7 +48,7 @@ pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
         .or(&["keep_tags_count"]),
     key("keep_tokens_separator", Text, "", Weights,
         "What ends the kept beginning of a caption instead. The run's by default."),
-    key("caption_separator", Text, "", Weights,
+    key("caption_separator", Separator, "", Weights,
         "What stands between a caption's parts. The run's by default.")
         .or(&["tag_delimiter"]),
     key("secondary_separator", Text, "", Weights,

@@ -28,6 +28,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 pub fn settle(given: &mut Given) -> Result<()> {
     let Some(Value::Object(block)) = given.values.remove(BLOCK) else { return Ok(()) };
     refuse_unknown(&block)?;
+    refuse_separator(block.get("split_on"))?;
     let mut settings = Map::new();
     for (name, setting) in SETTINGS {
         let Some(written) = block.get(*name).filter(|value| !value.is_null()) else { continue };
@@ -54,6 +55,20 @@ fn refuse_unknown(block: &Map<String, Value>) -> Result<()> {
     let near = nearest(unknown, known()).unwrap_or_default();
     Err(Error::setting(BLOCK, format!("{} in it is unknown", shown(&unknown.as_str().into())))
         .hint(format!("the nearest known one is `{near}`")))
+}
+
+/// The block names separators; other words would be taken for characters.
+fn refuse_separator(split_on: Option<&Value>) -> Result<()> {
+    const KNOWN: [&str; 3] = ["comma", "space", "period"];
+    let Some(written) = split_on.filter(|value| !value.is_null()) else { return Ok(()) };
+    if written.as_str().is_some_and(|word| KNOWN.contains(&word.trim())) {
+        return Ok(());
+    }
+    Err(Error::setting(
+        BLOCK,
+        format!("`split_on` in it is {}, not one of {}", shown(written), KNOWN.join(", ")),
+    )
+    .hint("caption_separator, outside the block, takes any characters"))
 }
 
 fn in_block(error: Error) -> Error {
@@ -89,7 +104,7 @@ mod tests {
         for backends in [read(json!({}), block.clone()).unwrap(), read(block, json!({})).unwrap()] {
             let set = &backends.images[0];
             assert!(set.shuffle_caption);
-            assert_eq!((set.keep_tokens, set.caption_separator.as_str()), (1, "comma"));
+            assert_eq!((set.keep_tokens, set.caption_separator.as_str()), (1, ","));
         }
         let text = json!({"caption_shuffle": {"enable": "true", "position_start": "2", "count": 4}});
         let backends = read(json!({}), text).unwrap();
@@ -116,6 +131,8 @@ mod tests {
         let twice =
             refusal(json!({"caption_shuffle": {"enable": true, "position_start": 1}, "keep_tokens": 2}));
         assert!(twice.contains("keep_tokens"), "{twice}");
+        let newline = refusal(json!({"caption_shuffle": {"enable": true, "split_on": "newline"}}));
+        assert!(newline.contains("newline") && newline.contains("period"), "{newline}");
         assert!(refusal(json!({"caption_shuffle": 3})).contains("caption_shuffle"));
     }
 

@@ -165,8 +165,8 @@ Section { title: "Data", keys: &[
     key("keep_tokens_separator", Text, "", Weights,
         "What ends the kept beginning of a caption instead, `|||` for example; what follows a second one is kept at \
          the end."),
-    key("caption_separator", Text, ",", Weights,
-        "What stands between a caption's parts: characters, or `comma`, `period` or `space`.")
+    key("caption_separator", Separator, ",", Weights,
+        "What stands between a caption's parts.")
         .or(&["tag_delimiter"]),
     key("secondary_separator", Text, "", Weights,
         "What stands for caption_separator inside a part that is moved and left out as a whole."),
