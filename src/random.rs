@@ -40,6 +40,8 @@ pub enum Purpose {
     Evaluation = 15,
     /// From which data set a batch comes.
     BackendChoice = 16,
+    /// Which of a caption's alternatives is taken; the lane tells variants of one sample apart.
+    CaptionWildcard = 17,
 }
 
 /// One stream of draws: fixed seed, purpose, lane, step and sample; the element is the argument.

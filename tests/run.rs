@@ -18,6 +18,7 @@ mod run {
     mod optimizers;
     mod planning;
     mod reporting;
+    mod shuffling;
     mod surgery;
     mod workshop;
 }

@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("dataset", &["error", "random"]),
     ("report", &["error", "files"]),
     ("weights", &["error", "files", "tensor"]),
-    ("cache", &["error", "tensor", "weights"]),
+    ("cache", &["error", "files", "tensor", "weights"]),
     ("device", &["error", "random", "tensor"]),
     ("kernels", &["device", "error", "random", "tensor"]),
     ("autograd", &["device", "error", "kernels", "tensor"]),

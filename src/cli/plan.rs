@@ -8,7 +8,7 @@ use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
-use crate::run::forecast::{self, Forecast};
+use crate::run::forecast::{self, CaptionReport, Forecast};
 use crate::settings::RunSettings;
 use std::path::PathBuf;
 
@@ -91,6 +91,7 @@ fn table(forecast: &Forecast) -> String {
         "adapters     {} layers, {} trainable parameters",
         forecast.adapted_layers, forecast.trainable_parameters
     ));
+    lines.push(captions(&forecast.captions));
     let memory = &forecast.memory;
     let plan = &memory.plan;
     lines.push(format!("memory       recompute {}", plan.recompute.name()));
@@ -105,6 +106,7 @@ fn table(forecast: &Forecast) -> String {
         ("  activations at most", plan.activations),
         ("  workspace at most", plan.workspace),
         ("  validation pictures", plan.drawing_arena),
+        ("  encoding captions", plan.encoding_arena),
         ("  held-out pictures", plan.evaluation_arena),
         ("training peak", memory.training_peak),
         ("VAE peak", memory.vae_peak),
@@ -124,6 +126,22 @@ fn table(forecast: &Forecast) -> String {
         lines.push(format!("{settings:<41} needs {}{fits}", size(other.training_peak as u64)));
     }
     lines.join("\n")
+}
+
+/// What is encoded, and when.
+fn captions(captions: &CaptionReport) -> String {
+    let mut all = format!("captions     {} encoded before training", captions.before_training);
+    if captions.an_epoch_at_most > 0 {
+        let most = captions.an_epoch_at_most;
+        all += &match captions.first_epoch {
+            Some(texts) => format!(", {texts} more before the first epoch, up to {most} before each"),
+            None => format!(", up to {most} more before each epoch"),
+        };
+    }
+    if captions.an_epoch_at_most > captions.at_a_time {
+        all += &format!(", {} at a time", captions.at_a_time);
+    }
+    all
 }
 
 /// Bytes for people.

@@ -107,6 +107,8 @@ const INTERRUPTED: i32 = 1;
 struct Watch {
     bar: Option<Progress>,
     label: String,
+    /// Steps done.
+    step: u64,
 }
 
 impl Watch {
@@ -138,14 +140,20 @@ impl Observer for Watch {
             Stage::Pictures => "encoding pictures",
             Stage::Texts => "encoding texts",
         };
-        self.bar(label, 0, total as u64).update(done as u64, "");
+        // Between steps the training bar stays.
+        match self.bar.as_mut().filter(|_| self.label == "training") {
+            Some(bar) => bar.update(self.step, &format!("{label} {done}/{total}")),
+            None => self.bar(label, 0, total as u64).update(done as u64, ""),
+        }
     }
 
     fn training(&mut self, done: u64, total: u64) {
+        self.step = done;
         self.bar("training", done, total);
     }
 
     fn step(&mut self, metrics: &StepMetrics) {
+        self.step = metrics.step;
         if let Some(bar) = self.bar.as_mut().filter(|_| self.label == "training") {
             bar.training_step(metrics);
         }

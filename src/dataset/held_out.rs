@@ -62,6 +62,7 @@ mod tests {
             bucket: Bucket { width: 64, height: 64 },
             crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
             captions: vec!["a picture".into()],
+            wording: Default::default(),
             passes: 2,
         };
         hashes.into_iter().map(sample).collect()

@@ -4,6 +4,7 @@
 //! bucket and crop. [`Schedule`] then says which samples an optimizer step sees.
 
 mod buckets;
+mod captioning;
 mod captions;
 mod crop;
 mod held_out;
@@ -12,20 +13,24 @@ mod order;
 mod picture;
 mod sample;
 mod scan;
+mod wording;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
+pub use captioning::{Captioning, encoders_dropped};
 pub use captions::{
     Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
-    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant,
+    TableOptions, Trigger, Vocabulary,
 };
 pub use crop::{Crop, Pixels};
 pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
+pub use wording::Wording;
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One folder of pictures and how it is read.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub struct Source {
     pub folder: PathBuf,
     /// Where captions come from, and what is done to them.
     pub captions: CaptionOptions,
+    /// How captions change from one appearance to the next.
+    pub wording: Arc<Wording>,
     /// How often an epoch shows each picture; 1 is once.
     pub passes: usize,
     /// The side of the square bucket in pixels; the other buckets have about the same area.

@@ -188,6 +188,7 @@ mod tests {
             bucket: Bucket { width: side, height: 64 },
             crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
             captions: vec!["a picture".into()],
+            wording: Default::default(),
             passes,
         };
         kinds.iter().enumerate().map(sample).collect()

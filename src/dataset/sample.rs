@@ -1,10 +1,11 @@
 //! One picture with its captions, as training sees it.
 
 use super::crop::{Crop, Pixels, resample};
-use super::{Bucket, Captions, Source, bucket_for, picture};
+use super::{Bucket, Captions, Source, Wording, bucket_for, picture};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A picture that is fit for training.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Sample {
     pub crop: Crop,
     /// The caption's variants, at least one.
     pub captions: Vec<String>,
+    /// How they change from one appearance to the next.
+    pub wording: Arc<Wording>,
     /// How often an epoch shows it.
     pub passes: usize,
 }
@@ -52,8 +55,14 @@ impl Sample {
             bucket,
             crop: Crop::centred(size.0, size.1, bucket),
             captions,
+            wording: source.wording.clone(),
             passes: source.passes,
         })
+    }
+
+    /// Its first caption without chance: for comparisons that must not depend on the step.
+    pub fn plain_caption(&self) -> String {
+        self.captions.first().map(|caption| self.wording.plain(caption)).unwrap_or_default()
     }
 
     /// The picture at the size of its bucket.

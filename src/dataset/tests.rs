@@ -38,6 +38,7 @@ fn options(folder: &Path) -> DatasetOptions {
             id: "pictures".into(),
             folder: folder.to_owned(),
             captions: CaptionOptions::new(CaptionStrategy::TextFile),
+            wording: Default::default(),
             passes: 1,
             resolution: 128,
             only_square: false,

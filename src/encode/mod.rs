@@ -2,25 +2,29 @@
 //!
 //! Encoders are opened only if something is missing, and are gone when this returns.
 
+mod texts;
+
+pub use texts::TextWork;
+
 use crate::autograd::{Engine, Persistent};
 use crate::cache::{self, LatentKey, Store, TextKey};
 use crate::dataset::{Dataset, Sample};
 use crate::device::Device;
 use crate::error::Result;
 use crate::models::mmdit::config::LATENT_PIXEL;
-use crate::models::text::TextEncoders;
+use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Vae;
 use crate::weights::ModelFiles;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Captions that go through the text encoders together, so that streamed weights are read once for all of them.
-const CAPTIONS_A_BATCH: usize = 16;
 
 /// What has to be in the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
-    /// The pictures and their captions.
+    /// The pictures.
     pub dataset: &'a Dataset,
+    /// Every text that they are trained with and that is known before.
+    pub captions: &'a BTreeSet<String>,
     /// Every prompt that will be drawn, the negative one among them.
     pub prompts: &'a [String],
     /// Length in tokens of the T5 part.
@@ -38,11 +42,9 @@ pub struct Work<'a> {
 pub struct Encoded {
     /// Latents of every sample.
     pub latents: Vec<LatentKey>,
-    /// Captions of every sample, one key a variant.
-    pub captions: Vec<Vec<TextKey>>,
     /// The prompts, in order.
     pub prompts: Vec<TextKey>,
-    /// The empty caption.
+    /// The empty caption; the key of any other text differs in the text alone.
     pub empty_caption: TextKey,
     /// Pictures that were encoded now.
     pub new_latents: usize,
@@ -81,27 +83,14 @@ pub fn fill(
         encoders_hash: encoders_hash.clone(),
         t5_length: work.t5_length,
     };
-    let captions: Vec<Vec<TextKey>> = work
-        .dataset
-        .samples
-        .iter()
-        .map(|sample| sample.captions.iter().map(|caption| key(caption)).collect())
-        .collect();
     let prompts: Vec<TextKey> = work.prompts.iter().map(|prompt| key(prompt)).collect();
     let empty_caption = key("");
-    let all = captions.iter().flatten().chain(&prompts).chain([&empty_caption]);
-    let mut missing: Vec<&TextKey> = all.filter(|key| !store.texts.contains(key)).collect();
-    missing.sort_by(|a, b| a.text.cmp(&b.text));
-    missing.dedup();
-    let new_texts = encode_texts(store, &encoders, &missing, work, progress)?;
-    Ok(new_texts.map(|new_texts| Encoded {
-        latents,
-        captions,
-        prompts,
-        empty_caption,
-        new_latents,
-        new_texts,
-    }))
+    let texts = work.captions.iter().chain(work.prompts).map(String::as_str).chain([""]);
+    let texts: BTreeSet<&str> = texts.collect();
+    let missing: Vec<TextKey> = texts.into_iter().map(key).filter(|key| !store.texts.contains(key)).collect();
+    let is_done = encode_texts(store, &encoders, &missing, work, progress)?;
+    let new_texts = missing.len();
+    Ok(is_done.then_some(Encoded { latents, prompts, empty_caption, new_latents, new_texts }))
 }
 
 fn latent_key(sample: &Sample, vae_hash: &str) -> LatentKey {
@@ -147,29 +136,15 @@ fn encode_pictures(
 fn encode_texts(
     store: &Store,
     encoders: &TextEncoders,
-    missing: &[&TextKey],
+    missing: &[TextKey],
     work: &Work<'_>,
     progress: &mut dyn FnMut(Stage, usize, usize),
-) -> Result<Option<usize>> {
+) -> Result<bool> {
     if missing.is_empty() {
-        return Ok(Some(0));
+        return Ok(true);
     }
     let mut engine = Engine::new(work.device.clone(), 0, Persistent::new(1))?;
-    for (batch, keys) in missing.chunks(CAPTIONS_A_BATCH).enumerate() {
-        if work.stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        progress(Stage::Texts, batch * CAPTIONS_A_BATCH, missing.len());
-        let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
-        for (key, encoded) in keys.iter().zip(encoders.encode_batch(&mut engine, &texts, work.t5_length)?) {
-            let entry = cache::TextEmbeddings {
-                shape: [encoded.tokens, encoded.width],
-                prompt_embeds: encoded.prompt_embeds,
-                pooled: encoded.pooled,
-            };
-            store.texts.put(key, &entry)?;
-        }
-    }
-    progress(Stage::Texts, missing.len(), missing.len());
-    Ok(Some(missing.len()))
+    let texts =
+        TextWork { encoders, shelf: &store.texts, together: GROUP, always_full: false, stop: work.stop };
+    texts.encode(&mut engine, missing, &mut |done| progress(Stage::Texts, done, missing.len()))
 }

@@ -4,9 +4,9 @@ use crate::autograd::recompute::Recompute;
 use crate::dataset::BucketCount;
 use crate::device::Limits;
 use crate::error::Result;
-use crate::models::text::TextEncoders;
+use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Footprint;
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, epoch_texts};
 use crate::train::memory::MemoryPlan;
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub struct Forecast {
     pub adapted_layers: usize,
     /// Numbers that are trained.
     pub trainable_parameters: usize,
+    /// Texts to encode.
+    pub captions: CaptionReport,
     /// Memory, or why it does not suffice.
     pub memory: MemoryReport,
     /// Disk.
@@ -50,6 +52,19 @@ pub struct BucketReport {
     pub batches: usize,
     /// Samples of the last batch.
     pub last_batch: usize,
+}
+
+/// Texts to encode, and when.
+#[derive(Debug, Clone, Serialize)]
+pub struct CaptionReport {
+    /// Captions that never vary, prompts and the empty text: once, before training.
+    pub before_training: usize,
+    /// Captions that read differently each time: between epochs, as many at most.
+    pub an_epoch_at_most: usize,
+    /// Of those, the different ones of the first epoch; none where counting them takes long.
+    pub first_epoch: Option<usize>,
+    /// Of those, what is encoded and kept at one time at most.
+    pub at_a_time: usize,
 }
 
 /// Memory by purpose.
@@ -90,9 +105,6 @@ pub struct Alternative {
     pub fits: bool,
 }
 
-/// Captions that are encoded together, as [`crate::encode`] does.
-const CAPTIONS_A_BATCH: usize = 16;
-
 /// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.
 pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<Forecast> {
     let schedule = &opened.schedule;
@@ -120,6 +132,7 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         total_steps: schedule.total_steps(),
         adapted_layers: opened.recipe.adapters.all.len(),
         trainable_parameters: opened.persistent.trainable(),
+        captions: captions(opened),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
@@ -152,6 +165,15 @@ fn alternatives(
     Ok(all)
 }
 
+fn captions(opened: &Opened) -> CaptionReport {
+    CaptionReport {
+        before_training: opened.fixed_texts().len(),
+        an_epoch_at_most: epoch_texts::appearances(opened),
+        first_epoch: epoch_texts::of_the_first_epoch(opened),
+        at_a_time: epoch_texts::most_at_a_time(opened),
+    }
+}
+
 fn memory_report(
     opened: &Opened,
     memory: &MemoryPlan,
@@ -180,5 +202,5 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
 
 fn text_encoder_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let encoders = TextEncoders::open(&opened.model)?;
-    encoders.plan(CAPTIONS_A_BATCH, opened.settings.tokenizer_max_length, limits)
+    encoders.plan(GROUP, opened.settings.tokenizer_max_length, limits)
 }

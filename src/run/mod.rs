@@ -2,11 +2,12 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way and [`watch`] over it; [`report`] tells it in one page; [`sampling`] draws one picture, with weights into which
-//! `merged` puts what adapters change.
+//! way, captions encoded between epochs ([`epoch_texts`]) and [`watch`] over it; [`report`] tells it in one page;
+//! [`sampling`] draws one picture, with weights into which `merged` puts what adapters change.
 
 pub mod captions;
 pub mod disk;
+mod epoch_texts;
 pub mod forecast;
 mod merged;
 pub mod opening;

@@ -5,7 +5,9 @@ use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
-use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
+use crate::dataset::{
+    self, Captioning, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source, Wording,
+};
 use crate::device::Limits;
 use crate::diffusion::sampler::{Guidance, SkipLayerGuidance};
 use crate::error::{Error, Result};
@@ -15,7 +17,9 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
+use crate::run::epoch_texts;
 use crate::settings::{self, BackendSettings, DataBackends, RunSettings, Size};
+use crate::train::EncoderDropout;
 use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
@@ -25,6 +29,7 @@ use crate::validate::{Drawing, Picture, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that a run consists of.
 #[derive(Debug)]
@@ -149,6 +154,32 @@ impl Opened {
         self.model.vae()?.check_finite()
     }
 
+    /// Which texts the pictures are trained with.
+    pub fn captions(&self) -> Captioning<'_> {
+        Captioning::new(self.settings.seed, &self.dataset.samples)
+    }
+
+    /// Which text encoders are left out by chance; none if all are always heard.
+    ///
+    /// # Errors
+    /// A text encoder that is missing.
+    pub fn encoder_dropout(&self) -> Result<Option<EncoderDropout>> {
+        let settings = &self.settings;
+        let rates = [settings.clip_l_dropout_rate, settings.clip_g_dropout_rate, settings.t5_dropout_rate];
+        if rates == [0.0; 3] {
+            return Ok(None);
+        }
+        let encoders = TextEncoders::open(&self.model)?;
+        Ok(Some(EncoderDropout::new(rates, encoders.encoders())))
+    }
+
+    /// Every text that is known before the run and encoded then: captions that never vary, prompts, the empty one.
+    pub fn fixed_texts(&self) -> BTreeSet<String> {
+        let mut texts = self.captions().fixed();
+        texts.extend(self.prompts());
+        texts
+    }
+
     /// Text tokens of every prompt: CLIP's and T5's.
     pub fn text_tokens(&self) -> usize {
         CLIP_LENGTH + self.settings.tokenizer_max_length
@@ -193,11 +224,13 @@ impl Opened {
     }
 
     fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
+        let encoding = epoch_texts::arena_bytes(self, limits)?;
         let evaluation = self.evaluation_programs(limits)?.1;
         Ok(memory::Fixed {
             limits: *limits,
             drawing: self.drawing(limits)?,
             evaluation_arena: evaluation::arena_bytes(&evaluation),
+            encoding_arena: encoding,
         })
     }
 
@@ -325,9 +358,25 @@ fn source(backend: &BackendSettings) -> Source {
         id: backend.id.clone(),
         folder: backend.instance_data_dir.clone(),
         captions: captions::options(backend),
+        wording: Arc::new(wording(backend)),
         passes: backend.passes() as usize,
         resolution: backend.resolution as usize,
         only_square: backend.only_square(),
         minimum_side: backend.minimum_image_size,
+    }
+}
+
+/// How the captions of a data set change from one appearance to the next.
+fn wording(backend: &BackendSettings) -> Wording {
+    Wording {
+        dropout: backend.caption_dropout_probability,
+        shuffle: backend.shuffle_caption,
+        tag_dropout: backend.caption_tag_dropout_rate,
+        separator: backend.caption_separator.clone(),
+        keep_first: backend.keep_tokens,
+        keep_marker: backend.keep_tokens_separator.clone(),
+        inner_separator: backend.secondary_separator.clone(),
+        wildcards: backend.enable_wildcard,
+        lead: backend.instance_prompt.clone().filter(|_| backend.prepend_instance_prompt),
     }
 }

@@ -1,7 +1,7 @@
 //! A training run from the opened parts to the final file.
 
 use crate::autograd::persistent::Flat;
-use crate::cache::{LatentKey, Store, TextKey};
+use crate::cache::{LatentKey, Shelf, Store};
 use crate::dataset::Sample;
 use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
@@ -14,6 +14,7 @@ use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::plot;
 use crate::report::tensorboard::EventWriter;
+use crate::run::epoch_texts::{self, EpochTexts};
 use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
@@ -99,12 +100,17 @@ pub fn train(
     let Some(encoded) = encode(opened, &store, device, observer, stop)? else {
         return Ok(Outcome::Stopped(done));
     };
-    let data = TrainingData::new(&store, sample_keys(opened, &encoded), encoded.empty_caption.clone());
+    let passing = Shelf::new(&epoch_texts::folder(opened));
+    let empty = encoded.empty_caption.clone();
+    let data = TrainingData::new(&store, &passing, sample_keys(opened, &encoded), empty);
+    let texts = EpochTexts::open(opened, data.shelves(), &encoded.empty_caption, memory.arena, device)?;
     let adapters = opened.drawing_adapters();
     let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &encoded)?;
     let parts = TrainerParts {
         recipe: &opened.recipe,
         schedule: &opened.schedule,
+        captions: opened.captions(),
+        encoder_dropout: opened.encoder_dropout()?,
         data: &data,
         persistent: &opened.persistent,
         text_tokens: opened.text_tokens(),
@@ -121,7 +127,7 @@ pub fn train(
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
     let report = Report::open(opened, &memory, &output, trainer.step())?;
-    let run = Running { opened, output: &output, observer, as_used, validation, watch, report, stop };
+    let run = Running { opened, output: &output, observer, as_used, texts, validation, watch, report, stop };
     run.go_on(trainer)
 }
 
@@ -165,6 +171,7 @@ fn encode(
 ) -> Result<Option<Encoded>> {
     let work = Work {
         dataset: &opened.dataset,
+        captions: &opened.captions().fixed(),
         prompts: &opened.prompts(),
         t5_length: opened.settings.tokenizer_max_length,
         vae_band_rows: opened.settings.vae_band_rows,
@@ -192,12 +199,10 @@ pub fn header_settings(opened: &Opened) -> Value {
 }
 
 fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
-    let keys = encoded.latents.iter().zip(&encoded.captions);
-    let samples = opened.dataset.samples.iter().zip(keys);
-    let keys = |(sample, (latents, captions)): (&Sample, (&LatentKey, &Vec<TextKey>))| SampleKeys {
+    let samples = opened.dataset.samples.iter().zip(&encoded.latents);
+    let keys = |(sample, latents): (&Sample, &LatentKey)| SampleKeys {
         picture: sample.path.clone(),
         latents: latents.clone(),
-        captions: captions.clone(),
     };
     samples.map(keys).collect()
 }
@@ -220,6 +225,7 @@ struct Running<'r, 'a> {
     output: &'r OutputFolder,
     observer: &'r mut dyn Observer,
     as_used: Value,
+    texts: Option<EpochTexts<'r>>,
     validation: Option<Validation<'a>>,
     watch: Watch,
     report: Report,
@@ -281,6 +287,9 @@ impl Running<'_, '_> {
             if stopping {
                 return Ok(Outcome::Stopped(trainer.step()));
             }
+            if !self.texts_are_ready(trainer)? {
+                return self.stopped_between_steps(trainer);
+            }
             let alarm = match trainer.advance() {
                 Ok(report) => {
                     stopping = self.is_stopping();
@@ -303,6 +312,23 @@ impl Running<'_, '_> {
         }
         self.finish(trainer, records)?;
         Ok(Outcome::Finished)
+    }
+
+    /// Encodes the captions of the coming steps where they read differently each time; false if asked to stop.
+    fn texts_are_ready(&mut self, trainer: &mut Trainer<'_>) -> Result<bool> {
+        let step = trainer.step();
+        match &mut self.texts {
+            Some(texts) => texts.make_ready(trainer.engine(), step, self.observer, self.stop),
+            None => Ok(true),
+        }
+    }
+
+    /// Writes a checkpoint of the steps that are done, if any is.
+    fn stopped_between_steps(&mut self, trainer: &mut Trainer<'_>) -> Result<Outcome> {
+        if trainer.step() > 0 {
+            self.checkpoint(trainer)?;
+        }
+        Ok(Outcome::Stopped(trainer.step()))
     }
 
     /// Records a step, and does what is due after it.
@@ -481,6 +507,7 @@ impl Running<'_, '_> {
         if let Some(validation) = &mut self.validation {
             validation.draw_strengths(trainer.engine(), self.output, step)?;
         }
+        self.texts.iter().try_for_each(EpochTexts::forget)?;
         checkpoint::export(self.output, trainer.step())?;
         let (modules, dtype) = (self.modules(trainer)?, dtype(self.opened.settings.save_dtype));
         self.observer.note(&export::proven(&self.output.lora(), &modules, dtype)?);

@@ -1,5 +1,6 @@
 //! The list of data sets (multidatabackend.json).
 
+use super::caption_shuffle;
 use super::captions::{self, CaptionTable};
 use super::choices::{CaptionLines, CaptionStrategy, CropAspect, CropStyle};
 use super::elsewhere;
@@ -68,6 +69,29 @@ pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
         "Put the instance prompt and a space before every caption. The run's by default."),
     key("only_instance_prompt", Switch, "", Weights,
         "Ignore captions; the same as caption_strategy `instanceprompt`. The run's by default."),
+    key("caption_dropout_probability", Real(0.0, 1.0), "", Weights,
+        "How often a caption is replaced by the empty one. The run's by default.")
+        .or(&["caption_dropout_rate"]),
+    key("shuffle_caption", Switch, "", Weights,
+        "Put a caption's parts in another order each time. The run's by default.")
+        .or(&["shuffle_tokens", "enable_tag_shuffling"]),
+    key("keep_tokens", Whole(0, 10_000), "", Weights,
+        "Parts at a caption's beginning that are neither moved nor left out. The run's by default.")
+        .or(&["keep_tags_count"]),
+    key("keep_tokens_separator", Text, "", Weights,
+        "What ends the kept beginning of a caption instead. The run's by default."),
+    key("caption_separator", Separator, "", Weights,
+        "What stands between a caption's parts. The run's by default.")
+        .or(&["tag_delimiter"]),
+    key("secondary_separator", Text, "", Weights,
+        "What stands for caption_separator inside a part. The run's by default."),
+    key("caption_tag_dropout_rate", Real(0.0, 1.0), "", Weights,
+        "How often each part of a caption is left out. The run's by default.")
+        .or(&["token_dropout_rate", "tag_dropout_probability"]),
+    key("enable_wildcard", Switch, "", Weights,
+        "Read `{a|b}` in a caption as one of a and b. The run's by default."),
+    key("caption_shuffle", Pairs, "", Reading,
+        "SimpleTuner's block for shuffle_caption, caption_separator and keep_tokens."),
     key("repeats", Whole(0, 1_000_000), "0", Weights,
         "Extra passes over the pictures in an epoch: n gives n + 1 passes."),
     key("resolution", Edge, "", Weights,
@@ -91,7 +115,7 @@ const TEXT_EMBEDS: &str = "text_embeds";
 const IMAGE_EMBEDS: &str = "image_embeds";
 
 /// What an entry takes from the run when it does not say.
-const INHERITED: [&str; 9] = [
+const INHERITED: [&str; 17] = [
     "caption_strategy",
     "caption_lines",
     "caption_extension",
@@ -99,6 +123,14 @@ const INHERITED: [&str; 9] = [
     "instance_prompt",
     "prepend_instance_prompt",
     "only_instance_prompt",
+    "caption_dropout_probability",
+    "shuffle_caption",
+    "keep_tokens",
+    "keep_tokens_separator",
+    "caption_separator",
+    "secondary_separator",
+    "caption_tag_dropout_rate",
+    "enable_wildcard",
     "resolution",
     "cache_dir_vae",
 ];
@@ -122,6 +154,14 @@ pub struct BackendSettings {
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
+    pub caption_dropout_probability: f64,
+    pub shuffle_caption: bool,
+    pub keep_tokens: usize,
+    pub keep_tokens_separator: Option<String>,
+    pub caption_separator: String,
+    pub secondary_separator: Option<String>,
+    pub caption_tag_dropout_rate: f64,
+    pub enable_wildcard: bool,
     pub repeats: u32,
     pub resolution: u32,
     pub crop: bool,
@@ -258,6 +298,7 @@ impl Entry {
         elsewhere?;
         let mut given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
         captions::settle(&mut given, folder).map_err(|e| at_entry(&name, e))?;
+        caption_shuffle::settle(&mut given).map_err(|e| at_entry(&name, e))?;
         if !given.values.contains_key("id") {
             return Err(at_entry(&number, Error::setting("id", "it is required and not set")));
         }

@@ -84,7 +84,8 @@ fn rows(section: &Section) -> String {
 }
 
 fn meaning(key: &Key) -> String {
-    let mut meaning = key.doc.to_owned();
+    // A bar would end the table's cell.
+    let mut meaning = key.doc.replace('|', "\\|");
     if !key.synonyms.is_empty() {
         let names: Vec<_> = key.synonyms.iter().map(|name| format!("`{name}`")).collect();
         let _ = write!(meaning, " Also {}.", names.join(", "));

@@ -117,7 +117,7 @@ pub const RESTRICTED: &[Restricted] = &[
     Restricted { names: &["crop_aspect_buckets", "maximum_image_size", "target_downsample_size",
                           "minimum_aspect_ratio", "maximum_aspect_ratio", "max_num_samples",
                           "conditioning_data", "conditioning_type", "is_regularisation_data",
-                          "is_regularization_data", "caption_shuffle", "start_step", "start_epoch", "end_step", "end_epoch"],
+                          "is_regularization_data", "start_step", "start_epoch", "end_step", "end_epoch"],
         accepted: &["false", "0"],
         why: "it is not supported yet" },
     Restricted { names: &["probability"], accepted: &["1", "1.0"],

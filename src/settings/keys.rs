@@ -164,6 +164,34 @@ Section { title: "Data", keys: &[
     key("caption_dropout_probability", Real(0.0, 1.0), "0", Weights,
         "How often a caption is replaced by the empty one. Guidance works better when it is about 0.1.")
         .or(&["caption_dropout_rate"]),
+    key("clip_l_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-L: zeros in its place."),
+    key("clip_g_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-G."),
+    key("t5_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without T5."),
+    key("shuffle_caption", Switch, "false", Weights,
+        "Put a caption's parts in another order each time, without end; the shuffle follows from the seed. Captions \
+         are then encoded between epochs.")
+        .or(&["shuffle_tokens", "enable_tag_shuffling"]),
+    key("keep_tokens", Whole(0, 10_000), "0", Weights,
+        "Parts at a caption's beginning that are neither moved nor left out. A prepended instance prompt never is.")
+        .or(&["keep_tags_count"]),
+    key("keep_tokens_separator", Text, "", Weights,
+        "What ends the kept beginning of a caption instead, `|||` for example; what follows a second one is kept at \
+         the end."),
+    key("caption_separator", Separator, ",", Weights,
+        "What stands between a caption's parts.")
+        .or(&["tag_delimiter"]),
+    key("secondary_separator", Text, "", Weights,
+        "What stands for caption_separator inside a part that is moved and left out as a whole."),
+    key("caption_tag_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often each part of a caption is left out, the kept ones never.")
+        .or(&["token_dropout_rate", "tag_dropout_probability"]),
+    key("enable_wildcard", Switch, "false", Weights,
+        "Read `{a|b}` in a caption as one of a and b, drawn each time, and `{{` as a brace."),
+    key("caption_shuffle", Pairs, "", Reading,
+        "SimpleTuner's block: `enable` is shuffle_caption, `split_on` caption_separator, `position_start` keep_tokens."),
     key("skip_broken_images", Switch, "false", Pinned,
         "Report a picture that cannot be used and go on without it, instead of stopping."),
     key("cache_dir", Target, "=output_dir/cache", Free,

@@ -15,6 +15,8 @@ pub enum Kind {
     Real(f64, f64),
     /// Any text.
     Text,
+    /// What stands between the parts of a text: characters, be they blank, or a word for them.
+    Separator,
     /// One of some words.
     Choice(Words),
     /// A file or folder that is read; looked for in the current directory, then beside the settings file.
@@ -56,6 +58,7 @@ impl Kind {
     /// The canonical form of `value`, `Null` when it means "not set"; or the reason why it has none.
     pub fn read(&self, value: &Value) -> Result<Value, String> {
         let canonical = match self {
+            Self::Separator => separator(value),
             _ if is_unset(value) => Some(Value::Null),
             Self::Switch => switch(value),
             Self::Whole(low, high) => whole(value).filter(|n| (low..=high).contains(&n)).map(Value::from),
@@ -87,6 +90,7 @@ impl Kind {
             Self::Whole(low, high) => format!("whole number, {low} to {high}"),
             Self::Real(low, high) => format!("number, {} to {}", brief(*low), brief(*high)),
             Self::Text => "text".into(),
+            Self::Separator => "characters, or `comma`, `period`, `space`".into(),
             Self::Choice(words) => {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             }
@@ -199,6 +203,21 @@ fn texts(value: &Value) -> Option<Value> {
     }
 }
 
+/// A blank is a separator like any other; only no characters at all count as not set.
+fn separator(value: &Value) -> Option<Value> {
+    let characters = match value {
+        Value::Null => return Some(Value::Null),
+        Value::String(word) => match word.trim() {
+            "comma" => ",",
+            "period" => ".",
+            "space" => " ",
+            _ => word,
+        },
+        _ => return None,
+    };
+    Some(if characters.is_empty() { Value::Null } else { characters.into() })
+}
+
 /// `false` counts as not set: other trainers write it for a file that is not there.
 fn path(value: &Value) -> Option<Value> {
     match value {
@@ -284,6 +303,7 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
 fn pairs(value: &Value) -> Result<Value, String> {
     let text = match value {
         Value::Object(map) => return Ok(map.clone().into()),
+        Value::Bool(false) => return Ok(Value::Null),
         Value::String(text) => text,
         other => return Err(format!("{} is not of the form name=value,name=value", shown(other))),
     };
@@ -362,6 +382,19 @@ mod tests {
         assert_eq!(Kind::Whole(0, i64::MAX).read(&json!(i64::MAX)), Ok(json!(i64::MAX)));
         assert_eq!(Kind::Real(0.0, 1.0).read(&json!("1e-4")), Ok(json!(1e-4)));
         assert_eq!(Kind::Real(0.0, 1.0).read(&json!(1)), Ok(json!(1.0)));
+    }
+
+    #[test]
+    fn a_separator_may_be_blank_or_a_word() {
+        let read = |value: &str| Kind::Separator.read(&json!(value)).unwrap();
+        for (written, meant) in
+            [(",", ","), (" ", " "), ("space", " "), ("comma", ","), ("period", "."), ("; ", "; ")]
+        {
+            assert_eq!(read(written), json!(meant));
+            assert_eq!(read(meant), json!(meant));
+        }
+        assert_eq!(read(""), Value::Null);
+        assert!(Kind::Separator.read(&json!(3)).is_err());
     }
 
     #[test]

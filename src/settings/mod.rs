@@ -4,6 +4,7 @@
 //! from it. [`RunSettings`] is what the other rooms see; [`DataBackends`] is the list of data sets.
 
 mod backends;
+mod caption_shuffle;
 mod captions;
 mod choices;
 mod document;

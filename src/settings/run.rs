@@ -9,7 +9,7 @@ use super::keys::{Key, RUN, Section};
 use super::lycoris::{self, LycorisConfig};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::{resume, settle};
+use super::{caption_shuffle, resume, settle};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -51,6 +51,16 @@ pub struct RunSettings {
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
     pub caption_dropout_probability: f64,
+    pub clip_l_dropout_rate: f64,
+    pub clip_g_dropout_rate: f64,
+    pub t5_dropout_rate: f64,
+    pub shuffle_caption: bool,
+    pub keep_tokens: usize,
+    pub keep_tokens_separator: Option<String>,
+    pub caption_separator: String,
+    pub secondary_separator: Option<String>,
+    pub caption_tag_dropout_rate: f64,
+    pub enable_wildcard: bool,
     pub skip_broken_images: bool,
     #[serde(default)]
     pub cache_dir: PathBuf,
@@ -236,6 +246,7 @@ impl RunSettings {
     }
 
     fn from_given(mut given: Given) -> Result<Self> {
+        caption_shuffle::settle(&mut given)?;
         settle::shorthands(&mut given.values)?;
         settle::turbo(&mut given.values);
         settle::needed_always(&given.values)?;

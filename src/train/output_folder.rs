@@ -16,6 +16,8 @@ pub(super) const WRITING: &str = ".writing-";
 pub(super) const REMOVING: &str = ".removing-";
 
 const LOCK_FILE: &str = ".lock";
+/// The folder of embeddings that only the coming steps need.
+pub const EPOCH_TEXTS: &str = "epoch-texts";
 const EVENTS: &str = "events.out.tfevents";
 
 /// What a run wants of its output folder.

@@ -3,7 +3,8 @@
 use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Engine, Persistent};
-use crate::dataset::{Batch, Schedule, caption_dropped, caption_variant};
+use crate::cache::TextEmbeddings;
+use crate::dataset::{Batch, Captioning, Schedule};
 use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,11 +14,13 @@ use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
 use crate::train::adapters::values_to_continue;
 use crate::train::data::TrainingData;
+use crate::train::encoder_dropout::EncoderDropout;
 use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::StepShape;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::Instant;
 
 /// A run in progress.
@@ -25,6 +28,8 @@ use std::time::Instant;
 pub struct Trainer<'a> {
     recipe: &'a Recipe,
     schedule: &'a Schedule,
+    captions: Captioning<'a>,
+    encoder_dropout: Option<EncoderDropout>,
     data: &'a TrainingData<'a>,
     positions: HashMap<(usize, usize), Vec<f32>>,
     text_tokens: usize,
@@ -70,12 +75,16 @@ pub struct SampleLoss {
 }
 
 /// What a trainer needs that does not change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TrainerParts<'a> {
     /// What is trained and how.
     pub recipe: &'a Recipe,
     /// Which samples a step sees.
     pub schedule: &'a Schedule,
+    /// Which texts they come with.
+    pub captions: Captioning<'a>,
+    /// Which text encoders are left out.
+    pub encoder_dropout: Option<EncoderDropout>,
     /// Latents and embeddings.
     pub data: &'a TrainingData<'a>,
     /// Layout of what outlives a step.
@@ -111,7 +120,16 @@ impl<'a> Trainer<'a> {
         positions: HashMap<(usize, usize), Vec<f32>>,
         device: &Device,
     ) -> Result<Self> {
-        let TrainerParts { recipe, schedule, data, persistent, text_tokens, arena_bytes } = parts;
+        let TrainerParts {
+            recipe,
+            schedule,
+            captions,
+            encoder_dropout,
+            data,
+            persistent,
+            text_tokens,
+            arena_bytes,
+        } = parts;
         let mut engine = Engine::new(device.clone(), arena_bytes, persistent.clone())?;
         for planned in programs.all() {
             engine.load_weights(&planned.program, weights)?;
@@ -121,6 +139,8 @@ impl<'a> Trainer<'a> {
         let mut trainer = Self {
             recipe,
             schedule,
+            captions,
+            encoder_dropout,
             data,
             positions,
             text_tokens,
@@ -273,7 +293,7 @@ impl<'a> Trainer<'a> {
             for micro in self.micro_batches(step) {
                 for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
                     let sigma = self.recipe.sigma(step, ordinal, micro.shape.image_tokens());
-                    let text = self.data.text(sample, self.caption(step, ordinal, sample))?;
+                    let text = self.text(step, ordinal, sample)?;
                     coming.push(Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() });
                 }
             }
@@ -281,11 +301,13 @@ impl<'a> Trainer<'a> {
         self.ahead.fill(&mut self.engine, &coming)
     }
 
-    /// The caption variant of a sample in a step; none where it is dropped.
-    fn caption(&self, step: u64, ordinal: usize, sample: usize) -> Option<usize> {
-        let (seed, step) = (self.recipe.seed, step as usize);
-        let kept = !caption_dropped(seed, step, ordinal, self.recipe.caption_dropout);
-        kept.then(|| caption_variant(seed, step, ordinal, self.data.variants(sample)))
+    /// What a sample's caption says to the model.
+    fn text(&self, step: u64, ordinal: usize, sample: usize) -> Result<Rc<TextEmbeddings>> {
+        let step = step as usize;
+        let text = self.data.text(&self.captions.text(step, ordinal, sample))?;
+        let dropout = self.encoder_dropout.as_ref();
+        let left = dropout.and_then(|dropout| dropout.apply((self.recipe.seed, step, ordinal), &text));
+        Ok(left.map_or(text, Rc::new))
     }
 
     /// Writes what all micro-batches of the step share; returns the learning rate.
@@ -348,7 +370,7 @@ impl<'a> Trainer<'a> {
             let latents = self.data.latents(sample)?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
-            let text = self.data.text(sample, self.caption(self.step, ordinal, sample))?;
+            let text = self.text(self.step, ordinal, sample)?;
             prompt_embeds.extend_from_slice(&text.prompt_embeds);
         }
         let positions = &self.positions[&(micro.shape.width, micro.shape.height)];

@@ -119,6 +119,19 @@ fn killing_a_run_that_draws_changes_nothing() {
 }
 
 #[test]
+fn killing_a_run_that_shuffles_captions_changes_nothing() {
+    let set = [
+        "seed=5",
+        "train_batch_size=1",
+        "shuffle_caption=true",
+        "caption_tag_dropout_rate=0.3",
+        "caption_dropout_probability=0.2",
+        "modulation_steps=5",
+    ];
+    assert_killing_changes_nothing(&set, 5);
+}
+
+#[test]
 fn killing_a_run_that_is_evaluated_and_goes_back_changes_nothing() {
     let watched = ["eval_share=0.3", "eval_steps=2", "guard=roll_back", "guard_rise=0", "guard_patience=2"];
     let set = ["seed=5", "learning_rate=2e-2", "checkpointing_steps=2", "checkpoints_total_limit=0"];
