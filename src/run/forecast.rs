@@ -1,7 +1,7 @@
 //! What a run would do, without doing it: pictures, steps, memory and disk.
 
 use crate::autograd::recompute::Recompute;
-use crate::dataset::BucketCount;
+use crate::dataset::{GroupSteps, Readings, SetSteps};
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::text::TextEncoders;
@@ -15,14 +15,20 @@ use serde::Serialize;
 pub struct Forecast {
     /// The release that the model's sizes are those of.
     pub model: &'static str,
-    /// What each bucket contributes to an epoch.
+    /// What each bucket of each data set contributes.
     pub buckets: Vec<BucketReport>,
+    /// What each data set contributes to an epoch.
+    pub data_sets: Vec<SetSteps>,
     /// Batches of an epoch.
     pub batches_per_epoch: usize,
     /// Optimizer steps of an epoch.
     pub steps_per_epoch: usize,
     /// Optimizer steps of the run.
     pub total_steps: usize,
+    /// Epochs that the run reaches.
+    pub epochs: f64,
+    /// Optimizer steps of an epoch as others would count them.
+    pub readings: Readings,
     /// Linear layers with an adapter.
     pub adapted_layers: usize,
     /// Numbers that are trained.
@@ -35,19 +41,25 @@ pub struct Forecast {
     pub alternatives: Vec<Alternative>,
 }
 
-/// One bucket.
+/// One bucket of one data set.
 #[derive(Debug, Clone, Serialize)]
 pub struct BucketReport {
+    /// The data set.
+    pub data_set: String,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
     /// Different pictures.
     pub pictures: usize,
-    /// Appearances in an epoch, repeats included.
+    /// Passes over them.
+    pub passes: usize,
+    /// Appearances in all passes.
     pub appearances: usize,
-    /// Batches in an epoch.
+    /// Batches of all passes.
     pub batches: usize,
+    /// How many of them have fewer samples than a full one.
+    pub short_batches: usize,
     /// Samples of the last batch.
     pub last_batch: usize,
 }
@@ -104,20 +116,27 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
     let fits = |memory: &MemoryPlan| memory.total() as u64 <= budget;
     let fastest = || plans.iter().find(|memory| fits(memory)).unwrap_or(&plans[plans.len() - 1]);
     let chosen = opened.policy().map_or_else(|| Ok(*fastest()), plan)?;
-    let bucket = |count: BucketCount| BucketReport {
-        width: count.bucket.width,
-        height: count.bucket.height,
-        pictures: count.pictures,
-        appearances: count.appearances,
-        batches: count.batches,
-        last_batch: count.last_batch,
+    let steps = schedule.steps();
+    let bucket = |group: &GroupSteps| BucketReport {
+        data_set: steps.sets[group.set].id.clone(),
+        width: group.bucket.width,
+        height: group.bucket.height,
+        pictures: group.pictures,
+        passes: group.passes,
+        appearances: group.appearances,
+        batches: group.batches,
+        short_batches: group.short_batches,
+        last_batch: group.last_batch,
     };
     Ok(Forecast {
         model: opened.config.release(),
-        buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
-        batches_per_epoch: schedule.batches_per_epoch(),
-        steps_per_epoch: schedule.steps_per_epoch(),
-        total_steps: schedule.total_steps(),
+        buckets: steps.groups.iter().map(bucket).collect(),
+        data_sets: steps.sets.clone(),
+        batches_per_epoch: steps.batches_per_epoch,
+        steps_per_epoch: steps.steps_per_epoch,
+        total_steps: steps.total_steps,
+        epochs: steps.epochs(),
+        readings: steps.readings,
         adapted_layers: opened.recipe.adapters.pairs.len(),
         trainable_parameters: opened.persistent.trainable(),
         memory: memory_report(opened, &chosen, limits, limit)?,
@@ -172,8 +191,8 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let vae = opened.vae()?;
     let total = |footprint: Footprint| footprint.weights + footprint.arena;
     let mut most = 0;
-    for count in opened.schedule.bucket_counts() {
-        most = most.max(total(vae.plan_encode(count.bucket.width, count.bucket.height, limits)?));
+    for group in opened.schedule.groups() {
+        most = most.max(total(vae.plan_encode(group.bucket.width, group.bucket.height, limits)?));
     }
     Ok(most)
 }

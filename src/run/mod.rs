@@ -4,6 +4,7 @@
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
 //! way; [`sampling`] draws one picture.
 
+mod data_sets;
 pub mod disk;
 pub mod forecast;
 pub mod opening;

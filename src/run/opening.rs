@@ -4,7 +4,7 @@ use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
-use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
+use crate::dataset::{self, Dataset, DatasetOptions, Length, Sampling, Schedule, ScheduleOptions, Source};
 use crate::device::Limits;
 use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
@@ -13,7 +13,10 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
-use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::run::data_sets;
+use crate::settings::{
+    self, BackendSettings, CaptionStrategy, DataBackends, DataSampling, RunSettings, Size,
+};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
 use crate::train::recipe::Recipe;
@@ -87,13 +90,15 @@ impl Opened {
             }
         }
         let dataset = Dataset::open(&DatasetOptions {
-            sources: backends.images.iter().map(source).collect(),
+            sources: backends.images.iter().map(|backend| source(backend, &settings)).collect(),
+            seed: settings.seed,
             max_side: Some(config.max_side()),
             skip_broken_images: settings.skip_broken_images,
             check_pixels,
         })?;
         let schedule = Schedule::new(
             &dataset.samples,
+            &dataset.sources,
             &ScheduleOptions {
                 seed: settings.seed,
                 batch_size: settings.train_batch_size,
@@ -102,6 +107,11 @@ impl Opened {
                     0 => Length::Epochs(settings.num_train_epochs as usize),
                     steps => Length::Steps(steps as usize),
                 },
+                sampling: match settings.data_backend_sampling {
+                    DataSampling::AutoWeighting => Sampling::BySize,
+                    DataSampling::Uniform => Sampling::Uniform,
+                },
+                fill_short_batches: false,
             },
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
@@ -127,7 +137,8 @@ impl Opened {
 
     /// The shapes that batches take.
     pub fn shapes(&self) -> BTreeSet<StepShape> {
-        programs::shapes(&self.schedule, self.settings.train_batch_size, self.text_tokens())
+        let sources = &self.dataset.sources;
+        programs::shapes(&self.schedule, sources, self.settings.train_batch_size, self.text_tokens())
     }
 
     /// What all step programs share.
@@ -261,7 +272,7 @@ impl Opened {
     }
 }
 
-fn source(backend: &BackendSettings) -> Source {
+fn source(backend: &BackendSettings, run: &RunSettings) -> Source {
     let prompt = backend.instance_prompt.clone();
     let captions = match backend.caption_strategy {
         _ if backend.only_instance_prompt => {
@@ -278,9 +289,10 @@ fn source(backend: &BackendSettings) -> Source {
         folder: backend.instance_data_dir.clone(),
         captions,
         prepend: prompt.filter(|_| backend.prepend_instance_prompt),
-        passes: backend.passes() as usize,
-        resolution: backend.resolution as usize,
-        only_square: backend.only_square(),
-        minimum_side: backend.minimum_image_size,
+        share: data_sets::share(backend),
+        lesson: data_sets::lesson(backend, run),
+        framing: data_sets::framing(backend),
+        admission: data_sets::admission(backend),
+        augmentation: data_sets::augmentation(backend),
     }
 }

@@ -181,8 +181,9 @@ pub fn header_settings(opened: &Opened) -> Value {
 fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
     let keys = encoded.latents.iter().zip(&encoded.captions);
     let samples = opened.dataset.samples.iter().zip(keys);
-    let keys = |(sample, (latents, captions)): (&Sample, (&LatentKey, &Vec<TextKey>))| SampleKeys {
+    let keys = |(sample, (latents, captions)): (&Sample, (&Vec<LatentKey>, &Vec<TextKey>))| SampleKeys {
         picture: sample.path.clone(),
+        lesson: opened.dataset.sources[sample.source].lesson,
         latents: latents.clone(),
         captions: captions.clone(),
     };
@@ -192,8 +193,8 @@ fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
 /// Positions of the patches of every bucket.
 fn positions(opened: &Opened) -> Result<HashMap<(usize, usize), Vec<f32>>> {
     let mut all = HashMap::new();
-    for count in opened.schedule.bucket_counts() {
-        let (width, height) = (count.bucket.width, count.bucket.height);
+    for group in opened.schedule.groups() {
+        let (width, height) = (group.bucket.width, group.bucket.height);
         let (latent_height, latent_width) = (height / LATENT_PIXEL, width / LATENT_PIXEL);
         let table = positions::read(&opened.model.mmdit, &opened.config, latent_height, latent_width)?;
         all.insert((width, height), table);
@@ -368,7 +369,7 @@ fn metrics_of(report: &StepReport) -> StepMetrics {
         lr: report.learning_rate,
         grad_norm: report.gradient_norm,
         seconds: report.seconds,
-        samples: report.samples as u64,
+        samples: report.shown.len() as u64,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod backends;
 mod choices;
+mod data_set;
 mod document;
 mod foreign;
 mod keys;
@@ -21,8 +22,8 @@ mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, CropAspect, CropStyle, DataSampling, DeviceChoice, LoraInit, LoraPreset, LoraTargets,
+    LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

@@ -1,8 +1,8 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DataSampling, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
@@ -39,11 +39,17 @@ pub struct RunSettings {
     #[serde(default)]
     pub data_backend_config: PathBuf,
     pub resolution: u32,
+    pub resolution_type: ResolutionType,
+    pub minimum_image_size: f64,
+    pub maximum_image_size: Option<f64>,
+    pub target_downsample_size: Option<f64>,
     pub caption_strategy: CaptionStrategy,
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
     pub caption_dropout_probability: f64,
+    pub data_backend_sampling: DataSampling,
+    pub prior_loss_weight: f64,
     pub skip_broken_images: bool,
     #[serde(default)]
     pub cache_dir: PathBuf,

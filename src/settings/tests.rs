@@ -182,7 +182,6 @@ fn what_would_change_the_result_is_refused() {
         ("train_text_encoder", json!("true")),
         ("grad_clip_method", json!("value")),
         ("flow_matching_loss", json!("diffusers")),
-        ("resolution_type", json!("area")),
         ("validation_guidance_skip_layers", json!([7, 8, 9])),
     ] {
         assert!(refusal(json!({key: value})).contains(&format!("`{key}`")));
@@ -388,12 +387,47 @@ fn data_sets_take_what_they_lack_from_the_run() {
     .unwrap();
     let [a, b] = read.images.as_slice() else { panic!("two sets") };
     assert_eq!((a.resolution, a.passes(), a.caption_strategy), (512, 6, CaptionStrategy::Textfile));
-    assert!(!a.only_square() && b.only_square());
+    assert!(!a.crop && b.crop && b.crop_aspect == CropAspect::Square && b.crop_style == CropStyle::Center);
     assert_eq!((b.resolution, b.passes(), b.caption_strategy), (256, 1, CaptionStrategy::InstancePrompt));
     assert!(a.cache_dir_vae.ends_with("cache/a") && b.cache_dir_vae.ends_with("o/cache"));
     assert!(read.cache_dir_text.ends_with("cache/text"));
     assert_eq!(read.ignored.len(), 1);
     assert_eq!(backends(read.as_used()).unwrap().images, read.images);
+}
+
+#[test]
+fn data_sets_have_shares_limits_and_views_of_their_own() {
+    let run = with(json!({"resolution": 1.0, "resolution_type": "area", "minimum_image_size": 0.25,
+        "caption_dropout_probability": 0.1, "data_backend_sampling": "uniform"}));
+    assert_eq!((run.resolution, run.resolution_type), (1024, ResolutionType::Area));
+    assert_eq!(run.data_backend_sampling, DataSampling::Uniform);
+    let read = DataBackends::from_json(
+        &json!([
+            {"id": "a", "instance_data_dir": "p", "num_repeats": "5", "crop": "False", "probability": "0.5",
+             "random_flip": true, "color_aug": true, "is_reg": true},
+            {"id": "b", "instance_data_dir": "q", "crop": "True", "crop_aspect": "closest", "resolution": 0.5,
+             "crop_aspect_buckets": [1.0, "3:2"], "crop_style": "random", "caption_dropout_rate": 0,
+             "is_regularization_data": true, "max_num_samples": 10, "random_hue": 0.1},
+            {"id": "c", "instance_data_dir": "r", "resolution": 512, "resolution_type": "pixel",
+             "maximum_image_size": 2048, "target_downsample_size": "1024"},
+        ]),
+        &run,
+        None,
+    )
+    .unwrap();
+    let [a, b, c] = read.images.as_slice() else { panic!("three sets") };
+    assert_eq!((a.repeats, a.passes(), a.repeats_are_passes, a.probability), (4, 5, true, 0.5));
+    assert_eq!((a.crop, a.flip_aug, a.random_hue, a.is_reg), (false, true, 0.044, true));
+    assert_eq!((a.minimum_image_size, a.caption_dropout_probability), (Some(0.25), 0.1));
+    assert_eq!((b.crop, b.resolution, b.crop_style), (true, 704, CropStyle::Random));
+    assert_eq!(b.crop_aspect_buckets, Some(vec![1.0, 1.5]));
+    assert_eq!((b.caption_dropout_probability, b.max_num_samples, b.random_hue), (0.0, 10, 0.1));
+    assert!(b.is_regularisation_data && !b.is_reg && !b.repeats_are_passes);
+    // Megapixels of the run's are no pixels of this set's.
+    assert_eq!((c.resolution_type, c.minimum_image_size), (ResolutionType::Pixel, None));
+    assert_eq!((c.maximum_image_size, c.target_downsample_size), (Some(2048.0), Some(1024.0)));
+    let saved = DataBackends::from_json(&read.as_used(), &run, None).unwrap();
+    assert_eq!(saved.as_used(), read.as_used());
 }
 
 #[test]
@@ -415,9 +449,21 @@ fn wrong_data_sets_are_refused_by_name() {
         (set(json!({"repeats": -3})), "`repeats`"),
         (set(json!({"type": "aws"})), "`type`"),
         (set(json!({"dataset_type": "conditioning"})), "`dataset_type`"),
-        (set(json!({"probability": 0.5})), "`probability`"),
-        (set(json!({"crop_style": "random"})), "`crop_style`"),
-        (set(json!({"crop_aspect": "closest"})), "`crop_aspect`"),
+        (set(json!({"probability": 0})), "`probability`"),
+        (set(json!({"num_repeats": 0})), "`num_repeats`"),
+        (set(json!({"num_repeats": 5, "repeats": 4})), "`num_repeats`"),
+        (set(json!({"crop": true, "crop_style": "face"})), "sargent prepare"),
+        (set(json!({"crop": true, "crop_style": "saliency"})), "`crop_style`"),
+        (set(json!({"crop": true, "crop_aspect": "closest"})), "`crop_aspect_buckets`"),
+        (set(json!({"crop_aspect_buckets": "wide"})), "`crop_aspect_buckets`"),
+        (set(json!({"maximum_image_size": 2048})), "`target_downsample_size`"),
+        (set(json!({"target_downsample_size": 2048})), "`maximum_image_size`"),
+        (set(json!({"maximum_image_size": 512, "target_downsample_size": 1024})), "`target_downsample_size`"),
+        (set(json!({"minimum_aspect_ratio": 2, "maximum_aspect_ratio": 0.5})), "`minimum_aspect_ratio`"),
+        (set(json!({"random_hue": 10})), "`random_hue`"),
+        (set(json!({"random_rotation": 90})), "`random_rotation`"),
+        (set(json!({"augmentation_variants": 0})), "`augmentation_variants`"),
+        (set(json!({"conditioning_type": "mask"})), "`conditioning_type`"),
         (set(json!({"resolution": 1000})), "`resolution`"),
         (set(json!({"caption_strategy": "instanceprompt"})), "`instance_prompt`"),
         (set(json!({"prepend_instance_prompt": true})), "`instance_prompt`"),

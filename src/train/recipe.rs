@@ -27,8 +27,6 @@ pub struct Recipe {
     pub shift: Option<f64>,
     /// Weight of a sample's loss by its noise level.
     pub loss_weighting: LossWeighting,
-    /// Probability that a sample is trained with the empty caption.
-    pub caption_dropout: f64,
     /// Learning rate by step.
     pub learning_rate: LearningRate,
     /// Form of the states, betas, epsilon, decay.
@@ -92,7 +90,6 @@ impl Recipe {
                 settings::LossWeighting::SigmaSqrt => LossWeighting::SigmaSqrt,
                 settings::LossWeighting::Cosmap => LossWeighting::Cosmap,
             },
-            caption_dropout: settings.caption_dropout_probability,
             learning_rate,
             adamw: AdamWSettings {
                 form: match settings.optimizer {
