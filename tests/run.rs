@@ -5,6 +5,7 @@
 mod run {
     mod beginning;
     mod checkpoints;
+    mod concepts;
     mod disk;
     mod drawing;
     mod emulated;

@@ -65,7 +65,10 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "report", "settings", "train", "validate", "weights",
         ],
     ),
-    ("cli", &["autograd", "device", "doctor", "encode", "error", "files", "report", "run", "settings"]),
+    (
+        "cli",
+        &["autograd", "dataset", "device", "doctor", "encode", "error", "files", "report", "run", "settings"],
+    ),
 ];
 
 /// The files with `unsafe` code, and why each needs it.

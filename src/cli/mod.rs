@@ -9,6 +9,7 @@ mod failure;
 mod overrides;
 mod plan;
 mod sample;
+mod steps;
 mod terminal;
 mod train;
 

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, terminal};
+use super::{device, steps, terminal};
 use crate::device::cpu::Cpu;
 use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
@@ -66,27 +66,13 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&forecast))
+    terminal::say(table(&opened, &forecast))
 }
 
 /// The report for people.
-fn table(forecast: &Forecast) -> String {
+fn table(opened: &Opened, forecast: &Forecast) -> String {
     let mut lines = vec![format!("model        {}", forecast.model)];
-    for bucket in &forecast.buckets {
-        lines.push(format!(
-            "bucket       {}x{}: {} pictures, {} an epoch in {} batches (the last of {})",
-            bucket.width,
-            bucket.height,
-            bucket.pictures,
-            bucket.appearances,
-            bucket.batches,
-            bucket.last_batch
-        ));
-    }
-    lines.push(format!(
-        "steps        {} in all, {} an epoch ({} batches)",
-        forecast.total_steps, forecast.steps_per_epoch, forecast.batches_per_epoch
-    ));
+    lines.extend(steps::table(opened.schedule.steps()));
     lines.push(format!(
         "adapters     {} layers, {} trainable parameters",
         forecast.adapted_layers, forecast.trainable_parameters

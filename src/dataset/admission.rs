@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn small_pictures_are_left_out_by_area_or_by_the_shorter_edge() {
         let sizes = [(100, 400), (150, 150), (200, 200)];
-        let by = |measure| admitted(&Admission { measure, minimum_edge: 200.0, ..Admission::default() }, &sizes);
+        let by =
+            |measure| admitted(&Admission { measure, minimum_edge: 200.0, ..Admission::default() }, &sizes);
         assert_eq!(by(Measure::Area).0, [(100, 400), (200, 200)]);
         assert_eq!(by(Measure::ShortEdge).0, [(200, 200)]);
         assert!(by(Measure::ShortEdge).1[0].contains("2 pictures with a side below 200 pixels"));

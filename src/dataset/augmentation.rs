@@ -61,7 +61,9 @@ impl Augmentation {
 
     /// Whether anything but flipping is allowed.
     fn draws(&self) -> bool {
-        [self.rotation, self.brightness, self.contrast, self.saturation, self.hue].iter().any(|&most| most > 0.0)
+        [self.rotation, self.brightness, self.contrast, self.saturation, self.hue]
+            .iter()
+            .any(|&most| most > 0.0)
     }
 
     /// The change of view `view`. The first shows the picture as it is; with flipping, every other is mirrored.
@@ -119,8 +121,14 @@ mod tests {
 
     #[test]
     fn changes_keep_within_what_is_allowed_and_fill_it() {
-        let allowed =
-            Augmentation { rotation: 5.0, saturation: 0.3, hue: 0.1, flip: true, variants: 4, ..Augmentation::default() };
+        let allowed = Augmentation {
+            rotation: 5.0,
+            saturation: 0.3,
+            hue: 0.1,
+            flip: true,
+            variants: 4,
+            ..Augmentation::default()
+        };
         assert_eq!(allowed.views(false), 4);
         assert_eq!(allowed.change(draw(3), 0), Change::default());
         let changes: Vec<Change> = (0..2000).map(|picture| allowed.change(draw(picture), 1)).collect();

@@ -106,6 +106,9 @@ mod tests {
             &changed(Change { hue: 1.0 / 3.0, ..Change::default() }),
             [[90, 200, 40], [130, 10, 220], [60, 60, 60], [0, 255, 0]],
         );
-        assert_near(&changed(Change { hue: -0.05, ..Change::default() }), [[200, 40, 138], [10, 220, 67], [60, 60, 60], [255, 0, 77]]);
+        assert_near(
+            &changed(Change { hue: -0.05, ..Change::default() }),
+            [[200, 40, 138], [10, 220, 67], [60, 60, 60], [255, 0, 77]],
+        );
     }
 }

@@ -34,8 +34,8 @@ pub use steps::{
 pub use view::{View, shown_view};
 
 use crate::error::{Error, ErrorKind, Result};
-use sample::Reading;
 use rayon::prelude::*;
+use sample::Reading;
 use std::path::{Path, PathBuf};
 
 /// One folder of pictures and how it is read.

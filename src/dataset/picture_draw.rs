@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn draws_follow_the_content() {
         assert_eq!(PictureDraw::new(1, "00ff00ff77").picture, 0x00ff_00ff);
-        let word = |content, view| PictureDraw::new(1, content).stream(Purpose::Augmentation, 0, view).word(0);
+        let word =
+            |content, view| PictureDraw::new(1, content).stream(Purpose::Augmentation, 0, view).word(0);
         assert_eq!(word("0123456789", 2), word("01234567", 2));
         assert_ne!(word("0123456789", 2), word("0123456789", 1));
         assert_ne!(word("0123456789", 2), word("1123456789", 2));

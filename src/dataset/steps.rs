@@ -295,12 +295,14 @@ fn total_steps(length: Length, steps_per_epoch: usize) -> Result<usize> {
 
 impl Readings {
     fn of(sets: &[SetCount], batch_size: usize, accumulation: usize) -> Self {
-        let groups = || sets.iter().flat_map(|set| set.buckets.iter().map(move |&(_, n)| (set.share.repeats, n)));
+        let groups =
+            || sets.iter().flat_map(|set| set.buckets.iter().map(move |&(_, n)| (set.share.repeats, n)));
         let steps = |batches: usize| batches.div_ceil(accumulation);
         // A number of repeats of 0 is one pass to whoever counts passes.
         let written = |repeats: Repeats| repeats.as_written().max(1);
         let shown: usize = groups().map(|(repeats, n)| n * written(repeats)).sum();
-        let estimated = groups().map(|(repeats, n)| n * repeats.passes()).filter(|&shown| shown >= batch_size);
+        let estimated =
+            groups().map(|(repeats, n)| n * repeats.passes()).filter(|&shown| shown >= batch_size);
         Self {
             formula: shown as f64 / batch_size as f64,
             formula_rounded_down: shown / batch_size,

@@ -192,7 +192,8 @@ fn views_stay_when_pictures_are_added() {
     let folder = Folder::new();
     folder.picture("m.png", 200, 100).write("m.txt", b"m");
     let mut options = folder.options();
-    options.sources[0].framing = Framing { place: Place::Random, shapes: Shapes::Square, ..Framing::usual(64) };
+    options.sources[0].framing =
+        Framing { place: Place::Random, shapes: Shapes::Square, ..Framing::usual(64) };
     options.sources[0].augmentation = Augmentation { hue: 0.1, variants: 3, ..Augmentation::default() };
     let before = Dataset::open(&options).unwrap().samples;
     assert_eq!(before[0].views.len(), 3);

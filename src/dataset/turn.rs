@@ -41,10 +41,10 @@ pub(super) fn resample_turned(
 ) -> Result<RgbImage, ResizeError> {
     let (across, down) = extent(window, degrees);
     let (centre_x, centre_y) = (window.x + window.width / 2.0, window.y + window.height / 2.0);
-    let around =
-        Crop { x: centre_x - across / 2.0, y: centre_y - down / 2.0, width: across, height: down };
+    let around = Crop { x: centre_x - across / 2.0, y: centre_y - down / 2.0, width: across, height: down };
     let step = (window.width / bucket.width as f64, window.height / bucket.height as f64);
-    let box_size = Bucket { width: (across / step.0).ceil() as usize, height: (down / step.1).ceil() as usize };
+    let box_size =
+        Bucket { width: (across / step.0).ceil() as usize, height: (down / step.1).ceil() as usize };
     let scaled = resample(picture, &around, box_size)?;
     let (sin, cos) = degrees.to_radians().sin_cos();
     let to_box = (box_size.width as f64 / across, box_size.height as f64 / down);

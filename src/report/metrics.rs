@@ -1,11 +1,9 @@
 //! `metrics.jsonl`: one JSON object a step, in the order of the steps.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::files;
+use super::step_log::{self, StepLine, StepLog};
+use crate::error::Result;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is known about one optimizer step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,63 +31,23 @@ fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Res
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// The open file; each step is on disk's side of the program when `append` returns.
-#[derive(Debug)]
-pub struct MetricsLog {
-    path: PathBuf,
-    file: File,
-}
+impl StepLine for StepMetrics {
+    const NAME: &'static str = "metrics";
 
-impl MetricsLog {
-    /// Opens `path` for a run whose last finished step is `resumed_step` (0 for a fresh run); later steps, which the
-    /// run will do again, and a line that a crash cut short are removed.
-    ///
-    /// # Errors
-    /// A file that cannot be written, or whose lines are not metrics.
-    pub fn open(path: &Path, resumed_step: u64) -> Result<Self> {
-        let bytes =
-            if path.exists() { std::fs::read(path).map_err(|e| Error::io(path, &e))? } else { vec![] };
-        let mut kept = Vec::new();
-        for (line, metrics) in parse(path, &bytes)? {
-            if metrics.step <= resumed_step {
-                kept.extend_from_slice(line);
-                kept.push(b'\n');
-            }
-        }
-        files::replace_bytes(path, &kept)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::io(path, &e))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Adds a step.
-    pub fn append(&mut self, metrics: &StepMetrics) -> Result<()> {
-        let json = serde_json::to_string(metrics).map_err(|e| Error::io(&self.path, &e.into()))?;
-        self.file.write_all((json + "\n").as_bytes()).map_err(|e| Error::io(&self.path, &e))
+    fn step(&self) -> u64 {
+        self.step
     }
 }
+
+/// The open file.
+pub type MetricsLog = StepLog<StepMetrics>;
 
 /// All steps of `path`; a last line without its end, which a crash leaves, is not counted.
 ///
 /// # Errors
 /// No such file; a line that is not metrics, with its number.
 pub fn read(path: &Path) -> Result<Vec<StepMetrics>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-    Ok(parse(path, &bytes)?.into_iter().map(|(_, metrics)| metrics).collect())
-}
-
-/// The whole lines of the file with what they say.
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(&'a [u8], StepMetrics)>> {
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
-    let lines = bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-    let understood = |(index, line): (usize, &'a [u8])| match serde_json::from_slice(line) {
-        Ok(metrics) => Ok((line, metrics)),
-        Err(e) => {
-            let place = format!("{}, line {}", path.display(), index + 1);
-            Err(Error::new(ErrorKind::Files, place, format!("not a line of metrics ({e})"))
-                .hint("move the file away; a new one will be started"))
-        }
-    };
-    lines.map(understood).collect()
+    step_log::read(path)
 }
 
 #[cfg(test)]

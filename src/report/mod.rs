@@ -7,4 +7,6 @@ pub mod metrics;
 pub mod plot;
 pub mod png;
 pub mod progress;
+pub mod samples;
+pub mod step_log;
 pub mod tensorboard;

@@ -8,6 +8,7 @@ mod data_sets;
 pub mod disk;
 pub mod forecast;
 pub mod opening;
+mod samples;
 pub mod sampling;
 pub mod training;
 pub mod validation;

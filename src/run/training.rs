@@ -12,10 +12,11 @@ use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
+use crate::report::samples::SamplesLog;
 use crate::report::tensorboard::EventWriter;
 use crate::report::{grid, plot};
 use crate::run::validation::{Drawn, Validation};
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, samples};
 use crate::settings::SaveDtype;
 use crate::train::checkpoint::{self, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -108,6 +109,7 @@ pub fn train(
         None => output.start_over()?,
     }
     output.write_settings(&as_used["run"], &as_used["data"])?;
+    samples::write_pictures(&output.pictures(), &opened.dataset)?;
     let run = Running { opened, output: &output, observer, as_used, validation, stop };
     run.go_on(trainer)
 }
@@ -202,6 +204,12 @@ fn positions(opened: &Opened) -> Result<HashMap<(usize, usize), Vec<f32>>> {
     Ok(all)
 }
 
+/// The files that grow by a line a step.
+struct Logs {
+    metrics: MetricsLog,
+    samples: SamplesLog,
+}
+
 /// A run whose trainer stands ready.
 struct Running<'r, 'a> {
     opened: &'a Opened,
@@ -214,7 +222,10 @@ struct Running<'r, 'a> {
 
 impl Running<'_, '_> {
     fn go_on(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
-        let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
+        let mut log = Logs {
+            metrics: MetricsLog::open(&self.output.metrics(), trainer.step())?,
+            samples: SamplesLog::open(&self.output.samples(), trainer.step())?,
+        };
         let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
         if trainer.step() == 0 && !self.opened.settings.disable_benchmark {
             self.validate(&mut trainer, &mut events)?;
@@ -227,7 +238,7 @@ impl Running<'_, '_> {
     fn steps(
         &mut self,
         trainer: &mut Trainer<'_>,
-        log: &mut MetricsLog,
+        log: &mut Logs,
         events: &mut EventWriter,
     ) -> Result<Outcome> {
         let settings = &self.opened.settings;
@@ -241,7 +252,8 @@ impl Running<'_, '_> {
             }
             let report = trainer.advance()?;
             let metrics = metrics_of(&report);
-            log.append(&metrics)?;
+            log.samples.append(&samples::of_step(&report))?;
+            log.metrics.append(&metrics)?;
             events.scalars(report.step, &scalars(&metrics))?;
             self.observer.step(&metrics);
             stopping = self.is_stopping();

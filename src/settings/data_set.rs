@@ -73,10 +73,14 @@ fn sizes(set: &BackendSettings) -> Result<()> {
             Err(Error::setting("target_downsample_size", cause)
                 .hint("it is what larger pictures are scaled down to"))
         }
-        (Some(_), None) => Err(Error::setting("target_downsample_size", "not set, while maximum_image_size is")
-            .hint("set both or none")),
-        (None, Some(_)) => Err(Error::setting("maximum_image_size", "not set, while target_downsample_size is")
-            .hint("set both or none")),
+        (Some(_), None) => {
+            Err(Error::setting("target_downsample_size", "not set, while maximum_image_size is")
+                .hint("set both or none"))
+        }
+        (None, Some(_)) => {
+            Err(Error::setting("maximum_image_size", "not set, while target_downsample_size is")
+                .hint("set both or none"))
+        }
         _ => Ok(()),
     }
 }

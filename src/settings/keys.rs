@@ -5,11 +5,11 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DataSampling, DeviceChoice, LoraInit, LossWeighting, LrScheduler, OptimizerKind, Recompute,
-    ResolutionType, SaveDtype, SigmaDensity,
+    CaptionStrategy, DataSampling, DeviceChoice, LoraInit, LossWeighting, LrScheduler, OptimizerKind,
+    Recompute, ResolutionType, SaveDtype, SigmaDensity,
 };
-use super::kind::LARGEST_EDGE;
 use super::kind::Kind::{self, *};
+use super::kind::LARGEST_EDGE;
 use Effect::*;
 
 /// What a setting bears on.

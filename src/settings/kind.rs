@@ -315,7 +315,15 @@ mod tests {
 
     #[test]
     fn nothing_and_the_empty_string_mean_not_set() {
-        for kind in [Kind::Switch, Kind::Text, Kind::Resolution, Kind::Ratios, Kind::Sizes, Kind::Targets, Kind::Pairs] {
+        for kind in [
+            Kind::Switch,
+            Kind::Text,
+            Kind::Resolution,
+            Kind::Ratios,
+            Kind::Sizes,
+            Kind::Targets,
+            Kind::Pairs,
+        ] {
             assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
             assert_eq!(kind.read(&json!("")), Ok(Value::Null));
         }
@@ -346,7 +354,9 @@ mod tests {
         let read = |value: Value| Kind::Resolution.read(&value);
         assert_eq!(read(json!("1024")), Ok(json!(1024)));
         // A square of 1 megapixel has an edge of 1000, of 0.5 one of 707, of 0.1 one of 316.
-        for (megapixels, edge) in [(json!(1.0), 1024), (json!("0.5"), 704), (json!(0.1), 320), (json!(1), 1024)] {
+        for (megapixels, edge) in
+            [(json!(1.0), 1024), (json!("0.5"), 704), (json!(0.1), 320), (json!(1), 1024)]
+        {
             assert_eq!(read(megapixels), Ok(json!(edge)));
         }
         for wrong in [json!(0), json!(-1), json!(32), json!(1000), json!(0.001), json!("big"), json!(512.5)] {
@@ -359,7 +369,9 @@ mod tests {
         let read = |value: Value| Kind::Ratios.read(&value);
         assert_eq!(read(json!([1, "3:2", 0.5, "1216x832"])), Ok(json!([1.0, 1.5, 0.5, 1216.0 / 832.0])));
         assert_eq!(read(json!("1.0, 0.75")), Ok(json!([1.0, 0.75])));
-        for wrong in [json!([]), json!(["a"]), json!([0]), json!("1:0"), json!(11), json!([true]), json!("-2")] {
+        for wrong in
+            [json!([]), json!(["a"]), json!([0]), json!("1:0"), json!(11), json!([true]), json!("-2")]
+        {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
     }

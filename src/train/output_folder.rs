@@ -113,6 +113,16 @@ impl OutputFolder {
         self.path.join("metrics.jsonl")
     }
 
+    /// The samples of every step.
+    pub fn samples(&self) -> PathBuf {
+        self.path.join("samples.jsonl")
+    }
+
+    /// What the samples are.
+    pub fn pictures(&self) -> PathBuf {
+        self.path.join("pictures.jsonl")
+    }
+
     /// The folder of event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.path.join(TENSORBOARD)
@@ -151,8 +161,9 @@ impl OutputFolder {
         for checkpoint in checkpoint::list(self)? {
             checkpoint::remove(self, &checkpoint)?;
         }
-        for file in [self.lora(), self.metrics(), self.plot(), self.before_after()] {
-            remove_file(&file)?;
+        let tables = [self.metrics(), self.samples(), self.pictures()];
+        for file in [self.lora(), self.plot(), self.before_after()].iter().chain(&tables) {
+            remove_file(file)?;
         }
         for (folder, prefix) in [(VALIDATION, VALIDATION_STEP), (TENSORBOARD, EVENTS)] {
             remove_entries(&self.path.join(folder), |name| name.starts_with(prefix))?;
