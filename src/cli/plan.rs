@@ -59,6 +59,8 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let limits = limits(device::wanted(device, settings.device));
     let opened = Opened::open(settings, data, false)?;
+    opened.dataset.notes.iter().for_each(terminal::note);
+    opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
     let forecast = forecast::forecast(&opened, &limits, limit)?;
     if args.json {
@@ -73,6 +75,7 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
 fn table(opened: &Opened, forecast: &Forecast) -> String {
     let mut lines = vec![format!("model        {}", forecast.model)];
     lines.extend(steps::table(opened.schedule.steps()));
+    lines.extend(steps::views(&opened.dataset));
     lines.push(format!(
         "adapters     {} layers, {} trainable parameters",
         forecast.adapted_layers, forecast.trainable_parameters

@@ -1,6 +1,6 @@
 //! The steps of a run as a table for people.
 
-use crate::dataset::{GroupSteps, SetSteps, Steps};
+use crate::dataset::{Dataset, GroupSteps, SetSteps, Source, Steps};
 
 /// The width of what names a line.
 const MARGIN: usize = 13;
@@ -17,6 +17,20 @@ pub fn table(steps: &Steps) -> Vec<String> {
     lines.push(named("steps", &totals(steps)));
     lines.extend(elsewhere(steps).into_iter().map(|line| named("", &line)));
     lines
+}
+
+/// How many views are made of the pictures of each data set that has more than one of a picture.
+pub fn views(dataset: &Dataset) -> Vec<String> {
+    let of_set = |(index, source): (usize, &Source)| {
+        let samples = || dataset.samples.iter().filter(move |sample| sample.source == index);
+        let (pictures, views) =
+            (samples().count(), samples().map(|sample| sample.views.len()).sum::<usize>());
+        let id = &source.id;
+        let line =
+            format!("{id}: {views} of {pictures} pictures; an appearance shows any view of its picture");
+        (views > pictures).then(|| named("views", &line))
+    };
+    dataset.sources.iter().enumerate().filter_map(of_set).collect()
 }
 
 fn named(name: &str, text: &str) -> String {

@@ -68,6 +68,7 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     steps::table(opened.schedule.steps()).iter().for_each(terminal::note);
+    steps::views(&opened.dataset).iter().for_each(terminal::note);
     let stop = stop_on_signals()?;
     let mut watch = Watch::default();
     let outcome = training::train(&opened, &device, &mut watch, &stop).map_err(|failed| {

@@ -18,7 +18,7 @@ pub struct Forecast {
     /// What each bucket of each data set contributes.
     pub buckets: Vec<BucketReport>,
     /// What each data set contributes to an epoch.
-    pub data_sets: Vec<SetSteps>,
+    pub data_sets: Vec<DataSetReport>,
     /// Batches of an epoch.
     pub batches_per_epoch: usize,
     /// Optimizer steps of an epoch.
@@ -39,6 +39,16 @@ pub struct Forecast {
     pub disk: DiskReport,
     /// What other policies and, where memory is limited, smaller batches would need.
     pub alternatives: Vec<Alternative>,
+}
+
+/// One data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataSetReport {
+    /// What it contributes to an epoch.
+    #[serde(flatten)]
+    pub steps: SetSteps,
+    /// Views that are encoded of its pictures.
+    pub views: usize,
 }
 
 /// One bucket of one data set.
@@ -131,7 +141,7 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
     Ok(Forecast {
         model: opened.config.release(),
         buckets: steps.groups.iter().map(bucket).collect(),
-        data_sets: steps.sets.clone(),
+        data_sets: data_sets(opened),
         batches_per_epoch: steps.batches_per_epoch,
         steps_per_epoch: steps.steps_per_epoch,
         total_steps: steps.total_steps,
@@ -143,6 +153,14 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
     })
+}
+
+fn data_sets(opened: &Opened) -> Vec<DataSetReport> {
+    let of_set = |(index, steps): (usize, &SetSteps)| {
+        let samples = opened.dataset.samples.iter().filter(|sample| sample.source == index);
+        DataSetReport { steps: steps.clone(), views: samples.map(|sample| sample.views.len()).sum() }
+    };
+    opened.schedule.steps().sets.iter().enumerate().map(of_set).collect()
 }
 
 /// The policies at the batch size that is set; with a limit, also at half of it, a quarter, down to one sample.

@@ -219,11 +219,12 @@ impl DataBackends {
             return Err(refused("the list of data sets", "no entry has pictures to train on")
                 .hint("add an entry with an id and instance_data_dir"));
         }
+        let unused = unused_places(&entries, &images);
         let cache_dir_text = cache_dir(&entries, TEXT_EMBEDS).and_then(Value::as_str).map(PathBuf::from);
         Ok(Self {
             images,
             cache_dir_text: cache_dir_text.unwrap_or_else(|| run.cache_dir_text.clone()),
-            ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).collect(),
+            ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).chain(unused).collect(),
         })
     }
 
@@ -340,6 +341,18 @@ fn with_captions_settled(mut set: BackendSettings) -> Result<BackendSettings> {
         return Err(Error::setting("instance_prompt", format!("not set, while {user} needs it")));
     }
     Ok(set)
+}
+
+/// The places of latents that are named beside the one that is used, each with the reason.
+fn unused_places(entries: &[Entry], images: &[BackendSettings]) -> Vec<(String, String)> {
+    let used = images.first().map(|set| set.cache_dir_vae.as_path());
+    let named = entries.iter().filter(|entry| entry.is(IMAGES)).filter_map(|entry| {
+        let place = entry.given.values.get("cache_dir_vae")?.as_str()?;
+        (Some(Path::new(place)) != used).then(|| ("cache_dir_vae".to_owned(), entry.name.clone()))
+    });
+    let why =
+        |(key, name)| (key, format!("data set \"{name}\": all latents lie where those of the first do"));
+    named.map(why).collect()
 }
 
 /// The cache's place of the first entry of its type, one that is marked as default first.

@@ -393,6 +393,12 @@ fn data_sets_take_what_they_lack_from_the_run() {
     assert!(read.cache_dir_text.ends_with("cache/text"));
     assert_eq!(read.ignored.len(), 1);
     assert_eq!(backends(read.as_used()).unwrap().images, read.images);
+    let own = |id: &str| json!({"id": id, "instance_data_dir": "p", "cache_dir_vae": format!("cache/{id}")});
+    let ignored = backends(json!([own("a"), own("b")])).unwrap().ignored;
+    assert!(
+        matches!(&ignored[..], [(key, why)] if key == "cache_dir_vae" && why.contains("\"b\"")),
+        "{ignored:?}"
+    );
 }
 
 #[test]

@@ -18,8 +18,7 @@ fn write_pictures(folder: &Path, kinds: &[((u32, u32), usize)]) {
 
 /// The pictures of a data set of 476 pictures in `counts.len()` shapes, and the shapes.
 fn shaped(counts: &[usize]) -> (Vec<((u32, u32), usize)>, Vec<f64>) {
-    // Every third step of a logarithmic scale around the square.
-    let side = |index: usize| 12 + 4 * index as u32;
+    let side = |index: usize| 32 + 3 * index as u32;
     let sizes: Vec<_> =
         (0..counts.len()).map(|index| (side(index), side(counts.len() - 1 - index))).collect();
     let aspects = sizes.iter().map(|&(width, height)| f64::from(width) / f64::from(height)).collect();
