@@ -93,6 +93,7 @@ mod tests {
             views: Vec::new(),
             captions: vec!["a picture".into()],
             source: 0,
+            held_out: false,
         };
         sizes.iter().enumerate().map(sample).collect()
     }

@@ -9,6 +9,7 @@ mod buckets;
 mod captions;
 mod crop;
 mod framing;
+mod held_out;
 mod jitter;
 mod jpeg;
 mod order;
@@ -26,6 +27,7 @@ pub use buckets::{Bucket, Measure, bucket_for, buckets_at, buckets_of, usual_asp
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
 pub use crop::{Crop, Pixels};
 pub use framing::{Downsample, Framing, Place, Shapes};
+pub use held_out::hold_out;
 pub use order::{Batch, Schedule};
 pub use sample::Sample;
 pub use steps::{
@@ -36,6 +38,7 @@ pub use view::{View, shown_view};
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use sample::Reading;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// One folder of pictures and how it is read.
@@ -129,6 +132,11 @@ impl Dataset {
     /// The data set that sample `index` belongs to.
     pub fn source_of(&self, index: usize) -> &Source {
         &self.sources[self.samples[index].source]
+    }
+
+    /// The buckets of all samples, those that are held out included.
+    pub fn buckets(&self) -> BTreeSet<Bucket> {
+        self.samples.iter().map(|sample| sample.bucket).collect()
     }
 
     /// Reads one source and appends its samples.

@@ -49,7 +49,7 @@ impl Schedule {
     /// Those of [`Steps::count`].
     pub fn new(samples: &[Sample], sources: &[Source], options: &ScheduleOptions) -> Result<Self> {
         let mut groups: BTreeMap<(usize, Bucket), Vec<usize>> = BTreeMap::new();
-        for (index, sample) in samples.iter().enumerate() {
+        for (index, sample) in samples.iter().enumerate().filter(|(_, sample)| !sample.held_out) {
             groups.entry((sample.source, sample.bucket)).or_default().push(index);
         }
         let count = |(index, source): (usize, &Source)| SetCount {

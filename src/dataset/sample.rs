@@ -26,6 +26,8 @@ pub struct Sample {
     pub captions: Vec<String>,
     /// The place of its data set in the list.
     pub source: usize,
+    /// Whether it is held out of training.
+    pub held_out: bool,
 }
 
 /// How the pictures of one data set are read.
@@ -62,7 +64,16 @@ impl Sample {
             .bucket(size, reading.buckets, draw)
             .ok_or_else(|| Error::setting("resolution", "gives no bucket"))?;
         let views = View::all(size, bucket, framing, &source.augmentation, draw);
-        Ok(Self { path: path.to_owned(), content_hash, size, bucket, views, captions, source: reading.index })
+        Ok(Self {
+            path: path.to_owned(),
+            content_hash,
+            size,
+            bucket,
+            views,
+            captions,
+            source: reading.index,
+            held_out: false,
+        })
     }
 
     /// The upright picture.

@@ -8,5 +8,4 @@ pub mod plot;
 pub mod png;
 pub mod progress;
 pub mod samples;
-pub mod step_log;
 pub mod tensorboard;

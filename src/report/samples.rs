@@ -1,7 +1,7 @@
 //! `samples.jsonl`: which samples a step saw, in which view, and what became of them. `pictures.jsonl` says what
 //! they are: one line a sample, in the order of their numbers.
 
-use super::step_log::{StepLine, StepLog};
+use super::metrics::{Line, MetricsLog};
 use serde::{Deserialize, Serialize};
 
 /// The samples of one optimizer step.
@@ -26,13 +26,11 @@ pub struct ShownSample {
     pub loss: f32,
 }
 
-impl StepLine for StepSamples {
-    const NAME: &'static str = "samples";
-
+impl Line for StepSamples {
     fn step(&self) -> u64 {
         self.step
     }
 }
 
 /// The open file.
-pub type SamplesLog = StepLog<StepSamples>;
+pub type SamplesLog = MetricsLog<StepSamples>;

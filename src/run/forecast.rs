@@ -1,7 +1,7 @@
 //! What a run would do, without doing it: pictures, steps, memory and disk.
 
 use crate::autograd::recompute::Recompute;
-use crate::dataset::{GroupSteps, Readings, SetSteps};
+use crate::dataset::{Bucket, GroupSteps, Readings, SetSteps};
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::text::TextEncoders;
@@ -209,8 +209,8 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let vae = opened.vae()?;
     let total = |footprint: Footprint| footprint.weights + footprint.arena;
     let mut most = 0;
-    for group in opened.schedule.groups() {
-        most = most.max(total(vae.plan_encode(group.bucket.width, group.bucket.height, limits)?));
+    for Bucket { width, height } in opened.dataset.buckets() {
+        most = most.max(total(vae.plan_encode(width, height, limits)?));
     }
     Ok(most)
 }

@@ -84,3 +84,79 @@ fn sizes(set: &BackendSettings) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{
+        CropStyle, DataBackends, DataSampling, ResolutionType, RunSettings, parse_settings_bytes,
+    };
+    use serde_json::{Value, json};
+
+    /// A run's settings, with `more` among them.
+    fn run(more: Value) -> RunSettings {
+        let mut all = json!({"pretrained_model_name_or_path": "m", "data_backend_config": "d.json",
+            "output_dir": "o", "max_train_steps": 10});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        parse_settings_bytes(all.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn data_sets_have_shares_limits_and_views_of_their_own() {
+        let run = run(json!({"resolution": 1.0, "resolution_type": "area", "minimum_image_size": 0.25,
+            "caption_dropout_probability": 0.1, "data_backend_sampling": "uniform"}));
+        assert_eq!((run.resolution, run.resolution_type), (1024, ResolutionType::Area));
+        assert_eq!(run.data_backend_sampling, DataSampling::Uniform);
+        let read = DataBackends::from_json(
+            &json!([
+                {"id": "a", "instance_data_dir": "p", "num_repeats": "5", "crop": "False", "probability": "0.5",
+                 "random_flip": true, "color_aug": true, "is_reg": true},
+                {"id": "b", "instance_data_dir": "q", "crop": "True", "crop_aspect": "closest", "resolution": 0.5,
+                 "crop_aspect_buckets": [1.0, "3:2"], "crop_style": "random", "caption_dropout_rate": 0,
+                 "is_regularization_data": true, "max_num_samples": 10, "random_hue": 0.1},
+                {"id": "c", "instance_data_dir": "r", "resolution": 512, "resolution_type": "pixel",
+                 "maximum_image_size": 2048, "target_downsample_size": "1024"},
+            ]),
+            &run,
+            None,
+        )
+        .unwrap();
+        let [a, b, c] = read.images.as_slice() else { panic!("three sets") };
+        assert_eq!((a.repeats, a.passes(), a.repeats_are_passes, a.probability), (4, 5, true, 0.5));
+        assert_eq!((a.crop, a.flip_aug, a.random_hue, a.is_reg), (false, true, 0.044, true));
+        assert_eq!((a.minimum_image_size, a.caption_dropout_probability), (Some(0.25), 0.1));
+        assert_eq!((b.crop, b.resolution, b.crop_style), (true, 704, CropStyle::Random));
+        assert_eq!(b.crop_aspect_buckets, Some(vec![1.0, 1.5]));
+        assert_eq!((b.caption_dropout_probability, b.max_num_samples, b.random_hue), (0.0, 10, 0.1));
+        assert!(b.is_regularisation_data && !b.is_reg && !b.repeats_are_passes);
+        // Megapixels of the run's are no pixels of this set's.
+        assert_eq!((c.resolution_type, c.minimum_image_size), (ResolutionType::Pixel, None));
+        assert_eq!((c.maximum_image_size, c.target_downsample_size), (Some(2048.0), Some(1024.0)));
+        let saved = DataBackends::from_json(&read.as_used(), &run, None).unwrap();
+        assert_eq!(saved.as_used(), read.as_used());
+    }
+
+    #[test]
+    fn keys_that_do_not_go_together_are_refused_by_name() {
+        for (more, says) in [
+            (json!({"probability": 0}), "`probability`"),
+            (json!({"num_repeats": 0}), "`num_repeats`"),
+            (json!({"num_repeats": 5, "repeats": 4}), "`num_repeats`"),
+            (json!({"crop": true, "crop_style": "face"}), "sargent prepare"),
+            (json!({"crop": true, "crop_style": "saliency"}), "`crop_style`"),
+            (json!({"crop": true, "crop_aspect": "closest"}), "`crop_aspect_buckets`"),
+            (json!({"crop_aspect_buckets": "wide"}), "`crop_aspect_buckets`"),
+            (json!({"maximum_image_size": 2048}), "`target_downsample_size`"),
+            (json!({"target_downsample_size": 2048}), "`maximum_image_size`"),
+            (json!({"maximum_image_size": 512, "target_downsample_size": 1024}), "`target_downsample_size`"),
+            (json!({"minimum_aspect_ratio": 2, "maximum_aspect_ratio": 0.5}), "`minimum_aspect_ratio`"),
+            (json!({"random_hue": 10}), "`random_hue`"),
+            (json!({"random_rotation": 90}), "`random_rotation`"),
+            (json!({"augmentation_variants": 0}), "`augmentation_variants`"),
+        ] {
+            let mut set = json!({"id": "a", "instance_data_dir": "p"});
+            set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let error = DataBackends::from_json(&json!([set]), &run(json!({})), None).unwrap_err();
+            assert!(error.to_string().contains(says) && !error.hint.is_empty(), "{error}");
+        }
+    }
+}

@@ -22,8 +22,9 @@ mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DataSampling, DeviceChoice, LoraInit, LoraPreset, LoraTargets,
-    LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, CropAspect, CropStyle, DataSampling, DeviceChoice, GuardAction, LoraInit, LoraPreset,
+    LoraTargets, LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype,
+    SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

@@ -28,6 +28,7 @@ fn assert_whole(folder: &Path) {
             Some("jsonl") => text()
                 .lines()
                 .for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(name))),
+            Some("txt") => assert!(text().ends_with('\n'), "{name}"),
             _ => assert!(name.starts_with("tensorboard/"), "what is {name}?"),
         }
     }
@@ -135,6 +136,13 @@ fn killing_a_run_of_several_concepts_changes_nothing() {
           "caption_strategy": "instanceprompt", "instance_prompt": "a picture" },
     ]));
     assert_killing_changes_nothing_in(&workshop, &["seed=5", "gradient_accumulation_steps=2"], 5);
+}
+
+#[test]
+fn killing_a_run_that_is_evaluated_and_goes_back_changes_nothing() {
+    let watched = ["eval_share=0.3", "eval_steps=2", "guard=roll_back", "guard_rise=0", "guard_patience=2"];
+    let set = ["seed=5", "learning_rate=2e-2", "checkpointing_steps=2", "checkpoints_total_limit=0"];
+    assert_killing_changes_nothing(&[&watched[..], &set].concat(), 5);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn samples(kinds: &[(usize, usize)]) -> Vec<Sample> {
         views: Vec::new(),
         captions: vec!["a picture".into()],
         source,
+        held_out: false,
     };
     kinds.iter().enumerate().map(sample).collect()
 }
