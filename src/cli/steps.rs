@@ -27,7 +27,7 @@ pub fn views(dataset: &Dataset) -> Vec<String> {
             (samples().count(), samples().map(|sample| sample.views.len()).sum::<usize>());
         let id = &source.id;
         let line =
-            format!("{id}: {views} of {pictures} pictures; an appearance shows any view of its picture");
+            format!("{id}: {views} of the {pictures} pictures; an appearance shows any view of its picture");
         (views > pictures).then(|| named("views", &line))
     };
     dataset.sources.iter().enumerate().filter_map(of_set).collect()

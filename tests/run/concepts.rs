@@ -4,8 +4,11 @@ use super::workshop::{Ended, Workshop};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Width and height of pictures, and how many there are.
+type Kind = ((u32, u32), usize);
+
 /// Writes small pictures without captions: so many of each size, named by it.
-fn write_pictures(folder: &Path, kinds: &[((u32, u32), usize)]) {
+fn write_pictures(folder: &Path, kinds: &[Kind]) {
     std::fs::create_dir_all(folder).unwrap();
     for &((width, height), count) in kinds {
         let first = folder.join(format!("{width}x{height} 0.png"));
@@ -17,7 +20,7 @@ fn write_pictures(folder: &Path, kinds: &[((u32, u32), usize)]) {
 }
 
 /// The pictures of a data set of 476 pictures in `counts.len()` shapes, and the shapes.
-fn shaped(counts: &[usize]) -> (Vec<((u32, u32), usize)>, Vec<f64>) {
+fn shaped(counts: &[usize]) -> (Vec<Kind>, Vec<f64>) {
     let side = |index: usize| 32 + 3 * index as u32;
     let sizes: Vec<_> =
         (0..counts.len()).map(|index| (side(index), side(counts.len() - 1 - index))).collect();
