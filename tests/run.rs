@@ -7,6 +7,7 @@ mod run {
     mod beginning;
     mod captions;
     mod checkpoints;
+    mod concepts;
     mod disk;
     mod drawing;
     mod emulated;

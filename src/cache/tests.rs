@@ -8,6 +8,7 @@ fn key(content: &str) -> LatentKey {
         content_hash: content.into(),
         crop: [0.0, 0.0, 64.0, 48.0],
         bucket: [32, 24],
+        change: Vec::new(),
         vae_hash: "v".into(),
     }
 }

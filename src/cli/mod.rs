@@ -14,6 +14,7 @@ mod plan;
 mod readers;
 mod report;
 mod sample;
+mod steps;
 mod terminal;
 mod train;
 

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, terminal};
+use super::{device, steps, terminal};
 use crate::device::cpu::Cpu;
 use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
@@ -59,6 +59,8 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let limits = limits(device::wanted(device, settings.device));
     let opened = Opened::open(settings, data, false)?;
+    opened.dataset.notes.iter().for_each(terminal::note);
+    opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
     let forecast = forecast::forecast(&opened, &limits, limit)?;
     if args.json {
@@ -66,27 +68,14 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&forecast))
+    terminal::say(table(&opened, &forecast))
 }
 
 /// The report for people.
-fn table(forecast: &Forecast) -> String {
+fn table(opened: &Opened, forecast: &Forecast) -> String {
     let mut lines = vec![format!("model        {}", forecast.model)];
-    for bucket in &forecast.buckets {
-        lines.push(format!(
-            "bucket       {}x{}: {} pictures, {} an epoch in {} batches (the last of {})",
-            bucket.width,
-            bucket.height,
-            bucket.pictures,
-            bucket.appearances,
-            bucket.batches,
-            bucket.last_batch
-        ));
-    }
-    lines.push(format!(
-        "steps        {} in all, {} an epoch ({} batches)",
-        forecast.total_steps, forecast.steps_per_epoch, forecast.batches_per_epoch
-    ));
+    lines.extend(steps::table(opened.schedule.steps()));
+    lines.extend(steps::views(&opened.dataset));
     lines.push(format!(
         "adapters     {} layers, {} trainable parameters",
         forecast.adapted_layers, forecast.trainable_parameters

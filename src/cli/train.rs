@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, terminal};
+use super::{device, steps, terminal};
 use crate::device::Choice;
 use crate::encode::Stage;
 use crate::error::{Error, ErrorKind};
@@ -67,6 +67,8 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
     let opened = Opened::open(settings, data, true)?;
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
+    steps::table(opened.schedule.steps()).iter().for_each(terminal::note);
+    steps::views(&opened.dataset).iter().for_each(terminal::note);
     let stop = stop_on_signals()?;
     let mut watch = Watch::default();
     let outcome = training::train(&opened, &device, &mut watch, &stop).map_err(|failed| {

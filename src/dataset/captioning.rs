@@ -24,7 +24,7 @@ impl<'a> Captioning<'a> {
 
     /// Whether any sample's text differs from one appearance to the next in more than a choice among its captions.
     pub fn varies(&self) -> bool {
-        self.samples.iter().any(|sample| sample.passes > 0 && sample.wording.varies())
+        self.samples.iter().any(|sample| !sample.held_out && sample.wording.varies())
     }
 
     /// The text of `sample` where it is the sample number `ordinal` of optimizer step `step`, which counts from 0.
@@ -50,7 +50,7 @@ impl<'a> Captioning<'a> {
     pub fn fixed(&self) -> BTreeSet<String> {
         let mut fixed = BTreeSet::from([String::new()]);
         for sample in self.samples {
-            if sample.passes == 0 {
+            if sample.held_out {
                 fixed.insert(sample.plain_caption());
             } else if !sample.wording.varies() {
                 fixed.extend(sample.captions.iter().map(|caption| sample.wording.plain(caption)));

@@ -4,9 +4,10 @@ use super::buckets::Bucket;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::RgbImage;
+use serde::Serialize;
 
 /// A rectangle in the coordinates of the upright picture, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Crop {
     /// Left edge.
     pub x: f64,
@@ -81,8 +82,12 @@ fn lanczos(picture: &RgbImage, crop: &Crop, width: u32, height: u32) -> Result<R
     if let Ok(source) =
         ImageRef::new(picture.width(), picture.height(), picture.as_raw().as_slice(), PixelType::U8x3)
     {
+        // A window that touches an edge may lie beyond it by the last bit.
+        let (x, y) = (crop.x.max(0.0), crop.y.max(0.0));
+        let across = crop.width.min(f64::from(picture.width()) - x);
+        let down = crop.height.min(f64::from(picture.height()) - y);
         let options = ResizeOptions::new()
-            .crop(crop.x, crop.y, crop.width, crop.height)
+            .crop(x, y, across, down)
             .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
         Resizer::new().resize(&source, &mut out, &options)?;
     }

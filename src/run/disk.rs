@@ -1,6 +1,7 @@
 //! What a run will come to keep on disk, and whether the disks have room for it.
 
 use crate::cache::{Latents, TextEmbeddings};
+use crate::dataset::Sample;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::models::mmdit::config::LATENT_PIXEL;
@@ -17,18 +18,18 @@ pub fn checkpoint_bytes(opened: &Opened) -> u64 {
     checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
 }
 
-/// Bytes of latents of every picture and embeddings of every text that are kept at one time.
+/// Bytes of latents of every view and embeddings of every text that are kept at one time.
 pub fn cache_bytes(opened: &Opened) -> u64 {
     latents_bytes(opened) + texts_bytes(opened) + epoch_texts::disk_bytes(opened)
 }
 
 fn latents_bytes(opened: &Opened) -> u64 {
-    let latents = opened.dataset.samples.iter().map(|sample| {
+    let of_sample = |sample: &Sample| {
         let bucket = sample.bucket;
         let shape = [opened.config.channels, bucket.height / LATENT_PIXEL, bucket.width / LATENT_PIXEL];
-        Latents::file_bytes(shape) as u64
-    });
-    latents.sum()
+        (sample.views.len() * Latents::file_bytes(shape)) as u64
+    };
+    opened.dataset.samples.iter().map(of_sample).sum()
 }
 
 fn texts_bytes(opened: &Opened) -> u64 {

@@ -178,8 +178,17 @@ pub fn most_at_a_time(opened: &Opened) -> usize {
 
 /// Appearances in an epoch of pictures whose captions vary: no epoch has more passing texts.
 pub fn appearances(opened: &Opened) -> usize {
-    let varied = opened.dataset.samples.iter().filter(|sample| sample.wording.varies());
-    varied.map(|sample| sample.passes).sum()
+    let steps = opened.schedule.steps();
+    let of_set = |index: usize| -> usize {
+        let set = &steps.sets[index];
+        if set.batches_per_epoch != set.batches {
+            // An epoch takes another number of this set's batches, each as full as can be.
+            return set.batches_per_epoch * opened.settings.train_batch_size;
+        }
+        steps.groups.iter().filter(|group| group.set == index).map(|group| group.appearances).sum()
+    };
+    let sets = opened.dataset.sources.iter().enumerate();
+    sets.filter(|(_, source)| source.wording.varies()).map(|(index, _)| of_set(index)).sum()
 }
 
 /// The different passing texts of the first epoch; none if it is so long that counting them takes more than a moment.

@@ -1,7 +1,7 @@
 //! What a run would do, without doing it: pictures, steps, memory and disk.
 
 use crate::autograd::recompute::Recompute;
-use crate::dataset::BucketCount;
+use crate::dataset::{Bucket, GroupSteps, Readings, SetSteps};
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::text::{GROUP, TextEncoders};
@@ -15,14 +15,20 @@ use serde::Serialize;
 pub struct Forecast {
     /// The release that the model's sizes are those of.
     pub model: &'static str,
-    /// What each bucket contributes to an epoch.
+    /// What each bucket of each data set contributes.
     pub buckets: Vec<BucketReport>,
+    /// What each data set contributes to an epoch.
+    pub data_sets: Vec<DataSetReport>,
     /// Batches of an epoch.
     pub batches_per_epoch: usize,
     /// Optimizer steps of an epoch.
     pub steps_per_epoch: usize,
     /// Optimizer steps of the run.
     pub total_steps: usize,
+    /// Epochs that the run reaches.
+    pub epochs: f64,
+    /// Optimizer steps of an epoch as others would count them.
+    pub readings: Readings,
     /// Linear layers with an adapter.
     pub adapted_layers: usize,
     /// Numbers that are trained.
@@ -37,19 +43,35 @@ pub struct Forecast {
     pub alternatives: Vec<Alternative>,
 }
 
-/// One bucket.
+/// One data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataSetReport {
+    /// What it contributes to an epoch.
+    #[serde(flatten)]
+    pub steps: SetSteps,
+    /// Views that are encoded of its pictures.
+    pub views: usize,
+}
+
+/// One bucket of one data set.
 #[derive(Debug, Clone, Serialize)]
 pub struct BucketReport {
+    /// The data set.
+    pub data_set: String,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
     /// Different pictures.
     pub pictures: usize,
-    /// Appearances in an epoch, repeats included.
+    /// Passes over them.
+    pub passes: usize,
+    /// Appearances in all passes.
     pub appearances: usize,
-    /// Batches in an epoch.
+    /// Batches of all passes.
     pub batches: usize,
+    /// How many of them have fewer samples than a full one.
+    pub short_batches: usize,
     /// Samples of the last batch.
     pub last_batch: usize,
 }
@@ -116,20 +138,27 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
     let fits = |memory: &MemoryPlan| memory.total() as u64 <= budget;
     let fastest = || plans.iter().find(|memory| fits(memory)).unwrap_or(&plans[plans.len() - 1]);
     let chosen = opened.policy().map_or_else(|| Ok(*fastest()), plan)?;
-    let bucket = |count: BucketCount| BucketReport {
-        width: count.bucket.width,
-        height: count.bucket.height,
-        pictures: count.pictures,
-        appearances: count.appearances,
-        batches: count.batches,
-        last_batch: count.last_batch,
+    let steps = schedule.steps();
+    let bucket = |group: &GroupSteps| BucketReport {
+        data_set: steps.sets[group.set].id.clone(),
+        width: group.bucket.width,
+        height: group.bucket.height,
+        pictures: group.pictures,
+        passes: group.passes,
+        appearances: group.appearances,
+        batches: group.batches,
+        short_batches: group.short_batches,
+        last_batch: group.last_batch,
     };
     Ok(Forecast {
         model: opened.config.release(),
-        buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
-        batches_per_epoch: schedule.batches_per_epoch(),
-        steps_per_epoch: schedule.steps_per_epoch(),
-        total_steps: schedule.total_steps(),
+        buckets: steps.groups.iter().map(bucket).collect(),
+        data_sets: data_sets(opened),
+        batches_per_epoch: steps.batches_per_epoch,
+        steps_per_epoch: steps.steps_per_epoch,
+        total_steps: steps.total_steps,
+        epochs: steps.epochs(),
+        readings: steps.readings,
         adapted_layers: opened.recipe.adapters.all.len(),
         trainable_parameters: opened.persistent.trainable(),
         captions: captions(opened),
@@ -137,6 +166,14 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
     })
+}
+
+fn data_sets(opened: &Opened) -> Vec<DataSetReport> {
+    let of_set = |(index, steps): (usize, &SetSteps)| {
+        let samples = opened.dataset.samples.iter().filter(|sample| sample.source == index);
+        DataSetReport { steps: steps.clone(), views: samples.map(|sample| sample.views.len()).sum() }
+    };
+    opened.schedule.steps().sets.iter().enumerate().map(of_set).collect()
 }
 
 /// The policies at the batch size that is set; with a limit, also at half of it, a quarter, down to one sample.
@@ -194,8 +231,8 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let vae = opened.vae()?;
     let total = |footprint: Footprint| footprint.weights + footprint.arena;
     let mut most = 0;
-    for count in opened.schedule.bucket_counts() {
-        most = most.max(total(vae.plan_encode(count.bucket.width, count.bucket.height, limits)?));
+    for Bucket { width, height } in opened.dataset.buckets() {
+        most = most.max(total(vae.plan_encode(width, height, limits)?));
     }
     Ok(most)
 }

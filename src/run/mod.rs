@@ -6,12 +6,14 @@
 //! [`sampling`] draws one picture, with weights into which `merged` puts what adapters change.
 
 pub mod captions;
+mod data_sets;
 pub mod disk;
 mod epoch_texts;
 pub mod forecast;
 mod merged;
 pub mod opening;
 pub mod report;
+mod samples;
 pub mod sampling;
 pub mod training;
 pub mod validation;

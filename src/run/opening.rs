@@ -6,7 +6,7 @@ use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
 use crate::dataset::{
-    self, Captioning, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source, Wording,
+    self, Captioning, Dataset, DatasetOptions, Length, Sampling, Schedule, ScheduleOptions, Source, Wording,
 };
 use crate::device::Limits;
 use crate::diffusion::sampler::{Guidance, SkipLayerGuidance};
@@ -17,8 +17,8 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
-use crate::run::epoch_texts;
-use crate::settings::{self, BackendSettings, DataBackends, RunSettings, Size};
+use crate::run::{data_sets, epoch_texts};
+use crate::settings::{self, BackendSettings, DataBackends, DataSampling, RunSettings, Size};
 use crate::train::EncoderDropout;
 use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
@@ -120,7 +120,8 @@ impl Opened {
             }
         }
         let mut dataset = Dataset::open(&DatasetOptions {
-            sources: backends.images.iter().map(source).collect(),
+            sources: backends.images.iter().map(|backend| source(backend, &settings)).collect(),
+            seed: settings.seed,
             max_side: Some(config.max_side()),
             skip_broken_images: settings.skip_broken_images,
             check_pixels,
@@ -128,6 +129,7 @@ impl Opened {
         let held_out = dataset::hold_out(&mut dataset.samples, settings.eval_share, settings.seed);
         let schedule = Schedule::new(
             &dataset.samples,
+            &dataset.sources,
             &ScheduleOptions {
                 seed: settings.seed,
                 batch_size: settings.train_batch_size,
@@ -136,6 +138,11 @@ impl Opened {
                     0 => Length::Epochs(settings.num_train_epochs as usize),
                     steps => Length::Steps(steps as usize),
                 },
+                sampling: match settings.data_backend_sampling {
+                    DataSampling::AutoWeighting => Sampling::BySize,
+                    DataSampling::Uniform => Sampling::Uniform,
+                },
+                fill_short_batches: false,
             },
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
@@ -187,7 +194,8 @@ impl Opened {
 
     /// The shapes that batches take.
     pub fn shapes(&self) -> BTreeSet<StepShape> {
-        programs::shapes(&self.schedule, self.settings.train_batch_size, self.text_tokens())
+        let sources = &self.dataset.sources;
+        programs::shapes(&self.schedule, sources, self.settings.train_batch_size, self.text_tokens())
     }
 
     /// What all step programs share.
@@ -353,16 +361,17 @@ impl Opened {
     }
 }
 
-fn source(backend: &BackendSettings) -> Source {
+fn source(backend: &BackendSettings, run: &RunSettings) -> Source {
     Source {
         id: backend.id.clone(),
         folder: backend.instance_data_dir.clone(),
         captions: captions::options(backend),
         wording: Arc::new(wording(backend)),
-        passes: backend.passes() as usize,
-        resolution: backend.resolution as usize,
-        only_square: backend.only_square(),
-        minimum_side: backend.minimum_image_size,
+        share: data_sets::share(backend),
+        lesson: data_sets::lesson(backend, run),
+        framing: data_sets::framing(backend),
+        admission: data_sets::admission(backend),
+        augmentation: data_sets::augmentation(backend),
     }
 }
 

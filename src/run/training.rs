@@ -2,7 +2,7 @@
 
 use crate::autograd::persistent::Flat;
 use crate::cache::{LatentKey, Shelf, Store};
-use crate::dataset::Sample;
+use crate::dataset::{Bucket, Sample};
 use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
@@ -13,12 +13,13 @@ use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::plot;
+use crate::report::samples::SamplesLog;
 use crate::report::tensorboard::EventWriter;
 use crate::run::epoch_texts::{self, EpochTexts};
 use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, samples};
 use crate::settings::{GuardAction, SaveDtype};
 use crate::train::checkpoint::{self, Checkpoint, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -124,6 +125,7 @@ pub fn train(
         None => output.start_over()?,
     }
     output.write_settings(&as_used["run"], &as_used["data"])?;
+    samples::write_pictures(&output.pictures(), &opened.dataset)?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
     let report = Report::open(opened, &memory, &output, trainer.step())?;
@@ -200,8 +202,9 @@ pub fn header_settings(opened: &Opened) -> Value {
 
 fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
     let samples = opened.dataset.samples.iter().zip(&encoded.latents);
-    let keys = |(sample, latents): (&Sample, &LatentKey)| SampleKeys {
+    let keys = |(sample, latents): (&Sample, &Vec<LatentKey>)| SampleKeys {
         picture: sample.path.clone(),
+        lesson: opened.dataset.sources[sample.source].lesson,
         latents: latents.clone(),
     };
     samples.map(keys).collect()
@@ -210,8 +213,7 @@ fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
 /// Positions of the patches of every bucket.
 fn positions(opened: &Opened) -> Result<HashMap<(usize, usize), Vec<f32>>> {
     let mut all = HashMap::new();
-    for count in opened.schedule.bucket_counts() {
-        let (width, height) = (count.bucket.width, count.bucket.height);
+    for Bucket { width, height } in opened.dataset.buckets() {
         let (latent_height, latent_width) = (height / LATENT_PIXEL, width / LATENT_PIXEL);
         let table = positions::read(&opened.model.mmdit, &opened.config, latent_height, latent_width)?;
         all.insert((width, height), table);
@@ -235,6 +237,7 @@ struct Running<'r, 'a> {
 /// The records that grow with the steps.
 struct Records {
     log: MetricsLog<StepMetrics>,
+    samples: SamplesLog,
     events: EventWriter,
 }
 
@@ -242,7 +245,8 @@ impl Records {
     /// The records of a run that goes on after `step`; what they say of later steps is gone.
     fn open(output: &OutputFolder, step: u64) -> Result<Self> {
         let log = MetricsLog::open(&output.metrics(), step)?;
-        Ok(Self { log, events: EventWriter::create(&output.tensorboard(), step)? })
+        let samples = SamplesLog::open(&output.samples(), step)?;
+        Ok(Self { log, samples, events: EventWriter::create(&output.tensorboard(), step)? })
     }
 }
 
@@ -341,10 +345,12 @@ impl Running<'_, '_> {
     ) -> Result<Option<Alarm>> {
         let settings = &self.opened.settings;
         let metrics = metrics_of(report);
+        let shown = samples::of_step(report);
+        records.samples.append(&shown)?;
         records.log.append(&metrics)?;
         records.events.scalars(report.step, &scalars(&metrics))?;
         self.observer.step(&metrics);
-        self.report.step(report)?;
+        self.report.step(&shown)?;
         let mut alarm = self.watch.step(&metrics);
         let last = report.step == self.opened.schedule.total_steps() as u64;
         if last || due(report.step, settings.eval_steps) {
@@ -417,7 +423,7 @@ impl Running<'_, '_> {
         self.as_used["course"] = json!(course);
         *records = Records::open(self.output, restored.step)?;
         self.watch.replay(self.output, restored.step)?;
-        self.report.go_back(restored.step)?;
+        self.report.go_back()?;
         let told = format!(
             "going back to step {} and on with {} times the learning rate",
             restored.step, course.rate_factor
@@ -549,7 +555,7 @@ fn metrics_of(report: &StepReport) -> StepMetrics {
         lr: report.learning_rate,
         grad_norm: report.gradient_norm,
         seconds: report.seconds,
-        samples: report.samples as u64,
+        samples: report.shown.len() as u64,
     }
 }
 

@@ -59,8 +59,8 @@ pub const IGNORED: &[Ignored] = &[
         "image_embeds"] },
     Ignored { why: "sizes are read from the pictures themselves", names: &[
         "width_column", "height_column", "metadata_backend"] },
-    Ignored { why: "the bucket sizes are fixed, every picture is seen once a pass, and none is deleted", names: &[
-        "aspect_bucket_rounding", "aspect_bucket_alignment", "disable_bucket_pruning", "data_backend_sampling",
+    Ignored { why: "the bucket sizes are fixed, and no picture is deleted", names: &[
+        "aspect_bucket_rounding", "aspect_bucket_alignment", "disable_bucket_pruning",
         "delete_problematic_images", "delete_unwanted_images", "disable_segmented_timestep_sampling",
         "ignore_final_epochs", "strict_epoch_limit", "ignore_epochs", "scan_for_errors",
         "disable_validation"] },
@@ -112,16 +112,9 @@ pub const RESTRICTED: &[Restricted] = &[
         why: "T5's padding is left as it is" },
     Restricted { names: &["sd3_clip_uncond_behaviour", "sd3_t5_uncond_behaviour"], accepted: &["empty_string"],
         why: "a dropped caption is the encoded empty text" },
-    Restricted { names: &["resolution_type"], accepted: &["pixel", "pixel_area"],
-        why: "resolution is the edge of the square bucket, in pixels" },
-    Restricted { names: &["crop_aspect_buckets", "maximum_image_size", "target_downsample_size",
-                          "minimum_aspect_ratio", "maximum_aspect_ratio", "max_num_samples",
-                          "conditioning_data", "conditioning_type", "is_regularisation_data",
-                          "is_regularization_data", "start_step", "start_epoch", "end_step", "end_epoch"],
+    Restricted { names: &["conditioning_data", "conditioning_type", "start_step", "start_epoch", "end_step", "end_epoch"],
         accepted: &["false", "0"],
         why: "it is not supported yet" },
-    Restricted { names: &["probability"], accepted: &["1", "1.0"],
-        why: "every picture is seen once a pass; repeats makes it more often" },
     Restricted { names: &["num_validation_images"], accepted: &["1"],
         why: "one image is drawn for each prompt and size" },
     Restricted { names: &["validation_seed_source"], accepted: &["cpu"],

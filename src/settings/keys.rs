@@ -5,10 +5,11 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraType, LossWeighting, LrScheduler,
-    OptimizerKind, Recompute, SaveDtype, SigmaDensity,
+    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GuardAction, LoraInit, LoraType,
+    LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
+use super::kind::LARGEST_EDGE;
 use Effect::*;
 
 /// What a setting bears on.
@@ -136,8 +137,18 @@ Section { title: "Output", keys: &[
 Section { title: "Data", keys: &[
     key("data_backend_config", Source, "", Pinned,
         "The list of data sets (multidatabackend.json). Required to train."),
-    key("resolution", Edge, "1024", Weights,
+    key("resolution", Resolution, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
+    key("resolution_type", Choice(ResolutionType::WORDS), "pixel_area", Weights,
+        "What resolution and the three sizes below measure: `pixel_area` the edge of a square of the same area, in \
+         pixels; `area` megapixels; `pixel` the shorter edge, in pixels."),
+    key("minimum_image_size", Real(0.0, LARGEST_EDGE as f64), "0", Weights,
+        "Leave out smaller pictures, for data sets that do not say."),
+    key("maximum_image_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "Scale pictures larger than this down to target_downsample_size before they are cropped, for data sets that \
+         do not say."),
+    key("target_downsample_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "See maximum_image_size."),
     key("caption_strategy", Choice(CaptionStrategy::WORDS), "textfile", Weights,
         "Where captions come from, for data sets that do not say: the text file beside the picture, its name, \
          `instance_prompt`, the table that the data set's block `parquet` names (`csv` and `jsonl` say the same), or \
@@ -192,6 +203,11 @@ Section { title: "Data", keys: &[
         "Read `{a|b}` in a caption as one of a and b, drawn each time, and `{{` as a brace."),
     key("caption_shuffle", Pairs, "", Reading,
         "SimpleTuner's block: `enable` is shuffle_caption, `split_on` caption_separator, `position_start` keep_tokens."),
+    key("data_backend_sampling", Choice(DataSampling::WORDS), "auto-weighting", Weights,
+        "How data sets share an epoch: `auto-weighting` by their batches times their probability, so that every \
+         picture is seen once a pass where all probabilities are 1; `uniform` by probability alone."),
+    key("prior_loss_weight", Real(0.0, 1000.0), "1", Weights,
+        "What the loss of data sets with is_reg is multiplied by."),
     key("skip_broken_images", Switch, "false", Pinned,
         "Report a picture that cannot be used and go on without it, instead of stopping."),
     key("cache_dir", Target, "=output_dir/cache", Free,
@@ -402,7 +418,7 @@ Section { title: "Held-out pictures and guard", keys: &[
 ];
 
 /// Taller than any picture: bands of this many rows are no bands.
-const LARGEST_BAND: i64 = super::kind::LARGEST_EDGE;
+const LARGEST_BAND: i64 = LARGEST_EDGE;
 
 /// The words of diffusers' `weighting_scheme`.
 const WEIGHTING_SCHEMES: super::choices::Words =

@@ -23,8 +23,11 @@ pub enum Kind {
     Source,
     /// A file or folder that is written; relative to the current directory.
     Target,
-    /// An edge in pixels: a multiple of 16 in a sane range.
-    Edge,
+    /// An edge in pixels, a multiple of 16 in a sane range; small numbers are megapixels and become the edge of a
+    /// square of that area.
+    Resolution,
+    /// Aspect ratios, width over height: numbers, `W:H` or `WxH`, with commas or as a list.
+    Ratios,
     /// Whole numbers between two limits, several with commas or as a list.
     Wholes(i64, i64),
     /// Numbers between two limits, several with commas or as a list.
@@ -54,6 +57,11 @@ pub const LARGEST_EDGE: i64 = 8192;
 /// A latent pixel is 8 pixels wide, a patch is 2 latents wide.
 pub const EDGE_STEP: i64 = 16;
 
+/// A resolution up to this is in megapixels.
+const MOST_MEGAPIXELS: f64 = 16.0;
+/// The aspect ratios that are worth a bucket.
+const RATIOS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+
 impl Kind {
     /// The canonical form of `value`, `Null` when it means "not set"; or the reason why it has none.
     pub fn read(&self, value: &Value) -> Result<Value, String> {
@@ -66,9 +74,10 @@ impl Kind {
             Self::Text => text(value),
             Self::Choice(words) => value.as_str().and_then(|word| choice(words, word)),
             Self::Source | Self::Target => path(value),
-            Self::Edge => {
-                return whole(value).ok_or_else(|| self.refusal(value)).and_then(edge).map(Value::from);
+            Self::Resolution => {
+                return resolution(value).unwrap_or_else(|| Err(self.refusal(value))).map(Value::from);
             }
+            Self::Ratios => return ratios(value),
             Self::Wholes(..) | Self::Reals(..) => return self.several(value),
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
@@ -95,7 +104,11 @@ impl Kind {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             }
             Self::Source | Self::Target => "path".into(),
-            Self::Edge => format!("pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}"),
+            Self::Resolution => format!(
+                "pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}; or megapixels up to \
+                 {MOST_MEGAPIXELS}"
+            ),
+            Self::Ratios => "numbers or `W:H`, with commas or as a list".into(),
             Self::Wholes(low, high) => format!("whole numbers, {low} to {high}"),
             Self::Reals(low, high) => format!("numbers, {} to {}", brief(*low), brief(*high)),
             Self::Sizes => "`WxH`, or several".into(),
@@ -242,6 +255,36 @@ fn edge(pixels: i64) -> Result<i64, String> {
         return Err(format!("{pixels} pixels is not a multiple of {EDGE_STEP}; {below} is"));
     }
     Ok(pixels)
+}
+
+/// The edge that a resolution in pixels or megapixels means; none if it is no number.
+///
+/// An edge that comes from megapixels is rounded as SimpleTuner does it: down to whole pixels, then to the nearest
+/// 64, or 16 where that is too coarse for a bucket.
+fn resolution(value: &Value) -> Option<Result<i64, String>> {
+    let number = real(value)?;
+    if !(0.0 < number && number <= MOST_MEGAPIXELS) {
+        return whole(value).map(edge);
+    }
+    let pixels = (number * 1e6).sqrt().floor();
+    let step = if pixels < 512.0 { EDGE_STEP as f64 } else { 64.0 };
+    Some(edge((pixels / step).round_ties_even() as i64 * step as i64))
+}
+
+fn ratios(value: &Value) -> Result<Value, String> {
+    let ratio = |text: &String| {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let parsed = match text.split_once([':', 'x', 'X', '×']) {
+            Some((width, height)) => number(width).zip(number(height)).map(|(width, height)| width / height),
+            None => number(text),
+        };
+        let (low, high) = (RATIOS.start(), RATIOS.end());
+        parsed
+            .filter(|ratio| RATIOS.contains(ratio))
+            .map(Value::from)
+            .ok_or_else(|| format!("`{text}` is not an aspect ratio from {low} to {high}, like 1.5 or 3:2"))
+    };
+    Ok(items(value)?.iter().map(ratio).collect::<Result<Vec<_>, _>>()?.into())
 }
 
 fn sizes(value: &Value) -> Result<Value, String> {
@@ -410,7 +453,15 @@ mod tests {
 
     #[test]
     fn nothing_and_the_empty_string_mean_not_set() {
-        for kind in [Kind::Switch, Kind::Text, Kind::Edge, Kind::Sizes, Kind::Targets, Kind::Pairs] {
+        for kind in [
+            Kind::Switch,
+            Kind::Text,
+            Kind::Resolution,
+            Kind::Ratios,
+            Kind::Sizes,
+            Kind::Targets,
+            Kind::Pairs,
+        ] {
             assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
             assert_eq!(kind.read(&json!("")), Ok(Value::Null));
         }
@@ -433,6 +484,33 @@ mod tests {
             [json!("100x128"), json!("48"), json!("1024x"), json!("16384"), json!([]), json!("a"), json!(-64)]
         {
             assert!(Kind::Sizes.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn resolutions_are_edges_or_megapixels() {
+        let read = |value: Value| Kind::Resolution.read(&value);
+        assert_eq!(read(json!("1024")), Ok(json!(1024)));
+        // A square of 1 megapixel has an edge of 1000, of 0.5 one of 707, of 0.1 one of 316.
+        for (megapixels, edge) in
+            [(json!(1.0), 1024), (json!("0.5"), 704), (json!(0.1), 320), (json!(1), 1024)]
+        {
+            assert_eq!(read(megapixels), Ok(json!(edge)));
+        }
+        for wrong in [json!(0), json!(-1), json!(32), json!(1000), json!(0.001), json!("big"), json!(512.5)] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ratios_are_numbers_or_two_sides() {
+        let read = |value: Value| Kind::Ratios.read(&value);
+        assert_eq!(read(json!([1, "3:2", 0.5, "1216x832"])), Ok(json!([1.0, 1.5, 0.5, 1216.0 / 832.0])));
+        assert_eq!(read(json!("1.0, 0.75")), Ok(json!([1.0, 0.75])));
+        for wrong in
+            [json!([]), json!(["a"]), json!([0]), json!("1:0"), json!(11), json!([true]), json!("-2")]
+        {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
     }
 

@@ -7,6 +7,7 @@ mod backends;
 mod caption_shuffle;
 mod captions;
 mod choices;
+mod data_set;
 mod document;
 mod elsewhere;
 mod foreign;
@@ -27,9 +28,9 @@ mod tests;
 pub use backends::{BackendSettings, DataBackends};
 pub use captions::CaptionTable;
 pub use choices::{
-    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset,
-    LoraTargets, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity,
-    Size,
+    CaptionLines, CaptionStrategy, CropAspect, CropStyle, DataSampling, DeviceChoice, GuardAction, LoraInit,
+    LoraPreset, LoraTargets, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType,
+    SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

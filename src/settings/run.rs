@@ -2,8 +2,8 @@
 
 use super::backends::DataBackends;
 use super::choices::{
-    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType,
+    LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::lycoris::{self, LycorisConfig};
@@ -41,6 +41,10 @@ pub struct RunSettings {
     #[serde(default)]
     pub data_backend_config: PathBuf,
     pub resolution: u32,
+    pub resolution_type: ResolutionType,
+    pub minimum_image_size: f64,
+    pub maximum_image_size: Option<f64>,
+    pub target_downsample_size: Option<f64>,
     pub caption_strategy: CaptionStrategy,
     pub caption_lines: CaptionLines,
     pub caption_extension: Option<String>,
@@ -61,6 +65,8 @@ pub struct RunSettings {
     pub secondary_separator: Option<String>,
     pub caption_tag_dropout_rate: f64,
     pub enable_wildcard: bool,
+    pub data_backend_sampling: DataSampling,
+    pub prior_loss_weight: f64,
     pub skip_broken_images: bool,
     #[serde(default)]
     pub cache_dir: PathBuf,

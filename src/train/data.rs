@@ -1,6 +1,7 @@
 //! What training reads: latents and embeddings of every sample, from the cache.
 
 use crate::cache::{LatentKey, Latents, Shelf, Store, TextEmbeddings, TextKey};
+use crate::dataset::Lesson;
 use crate::error::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,8 +17,10 @@ const KEPT_BYTES: usize = 128 << 20;
 pub struct SampleKeys {
     /// Its picture, for people.
     pub picture: PathBuf,
-    /// Its latents.
-    pub latents: LatentKey,
+    /// What training makes of it.
+    pub lesson: Lesson,
+    /// Its latents, one key a view.
+    pub latents: Vec<LatentKey>,
 }
 
 /// Where embeddings lie.
@@ -47,7 +50,7 @@ pub struct TrainingData<'a> {
     shelves: TextShelves<'a>,
     samples: Vec<SampleKeys>,
     empty_caption: TextKey,
-    latents: RefCell<Kept<usize, Latents>>,
+    latents: RefCell<Kept<(usize, usize), Latents>>,
     texts: RefCell<Kept<String, TextEmbeddings>>,
 }
 
@@ -99,15 +102,25 @@ impl<'a> TrainingData<'a> {
         pictures.join(", ")
     }
 
-    /// The latent distribution of `sample`.
-    pub fn latents(&self, sample: usize) -> Result<Rc<Latents>> {
-        if let Some(known) = self.latents.borrow().entries.get(&sample) {
+    /// Number of views of `sample`.
+    pub fn views(&self, sample: usize) -> usize {
+        self.samples[sample].latents.len()
+    }
+
+    /// What training makes of `sample`.
+    pub fn lesson(&self, sample: usize) -> &Lesson {
+        &self.samples[sample].lesson
+    }
+
+    /// The latent distribution of a view of `sample`.
+    pub fn latents(&self, sample: usize, view: usize) -> Result<Rc<Latents>> {
+        if let Some(known) = self.latents.borrow().entries.get(&(sample, view)) {
             return Ok(known.clone());
         }
-        let found = self.store.latents.get(&self.samples[sample].latents).ok_or_else(gone)?;
+        let found = self.store.latents.get(&self.samples[sample].latents[view]).ok_or_else(gone)?;
         let bytes = 8 * found.mean.len();
         let found = Rc::new(found);
-        self.latents.borrow_mut().keep(sample, found.clone(), bytes);
+        self.latents.borrow_mut().keep((sample, view), found.clone(), bytes);
         Ok(found)
     }
 

@@ -48,7 +48,8 @@ pub fn batches(
     for (bucket, indices) in by_bucket {
         for indices in indices.chunks(batch_size) {
             let (width, height) = (bucket.width, bucket.height);
-            let shape = StepShape { batch: indices.len(), width, height, text_tokens };
+            let shape =
+                StepShape { batch: indices.len(), width, height, text_tokens, keeps_the_model: false };
             let captions = indices.iter().map(|&index| samples[index].plain_caption()).collect();
             all.push(EvaluationBatch { shape, samples: indices.to_vec(), captions, first });
             first += indices.len();
@@ -165,7 +166,7 @@ impl Evaluation {
         let Some((planned, inputs)) = self.programs.get(shape) else { return Ok(Vec::new()) };
         let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
         for (&sample, text) in samples.iter().zip(&texts) {
-            let latents = data.latents(sample)?;
+            let latents = data.latents(sample, 0)?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
             prompt_embeds.extend_from_slice(&text.prompt_embeds);

@@ -24,4 +24,4 @@ pub use data::TrainingData;
 pub use encoder_dropout::EncoderDropout;
 pub use memory::MemoryPlan;
 pub use recipe::Recipe;
-pub use trainer::{SampleLoss, StepReport, Trainer};
+pub use trainer::{Shown, StepReport, Trainer};

@@ -110,11 +110,12 @@ impl OutputFolder {
         for file in [
             self.lora(),
             self.metrics(),
+            self.samples(),
+            self.pictures(),
             self.plot(),
             self.before_after(),
             self.strengths(),
             self.evaluations(),
-            self.sample_losses(),
             self.notes(),
             self.report(),
             self.about(),

@@ -62,9 +62,14 @@ impl Places {
         self.0.join("metrics.jsonl")
     }
 
-    /// The losses of every step's samples.
-    pub fn sample_losses(&self) -> PathBuf {
-        self.0.join("sample_losses.jsonl")
+    /// The samples of every step.
+    pub fn samples(&self) -> PathBuf {
+        self.0.join("samples.jsonl")
+    }
+
+    /// What the samples are.
+    pub fn pictures(&self) -> PathBuf {
+        self.0.join("pictures.jsonl")
     }
 
     /// The evaluations of held-out pictures.

@@ -4,7 +4,7 @@ use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Engine, Persistent};
 use crate::cache::TextEmbeddings;
-use crate::dataset::{Batch, Captioning, Schedule};
+use crate::dataset::{Batch, Captioning, Schedule, shown_view};
 use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,22 +55,22 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Norm of all gradients before clipping.
     pub gradient_norm: f64,
-    /// Its samples.
-    pub samples: usize,
-    /// Noise level and loss of each of them.
-    pub losses: Vec<SampleLoss>,
+    /// Its samples, in order.
+    pub shown: Vec<Shown>,
     /// Wall time.
     pub seconds: f64,
 }
 
-/// How the model did on one sample.
+/// One sample of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SampleLoss {
+pub struct Shown {
     /// Its index in the dataset.
     pub sample: usize,
-    /// The noise level.
+    /// Which of its views was shown.
+    pub view: usize,
+    /// Its noise level.
     pub sigma: f64,
-    /// The loss there, weighted as the recipe says.
+    /// Its loss, weighted.
     pub loss: f64,
 }
 
@@ -251,10 +251,11 @@ impl<'a> Trainer<'a> {
         }
         let learning_rate = self.prepare_step_state(samples)?;
         self.engine.clear_flat(Flat::Gradients)?;
-        let mut losses = Vec::with_capacity(samples);
+        let mut shown = Vec::with_capacity(samples);
         for micro in &micro_batches {
-            losses.extend(self.run_micro_batch(micro)?);
+            shown.extend(self.run_micro_batch(micro)?);
         }
+        let loss: f64 = shown.iter().map(|shown| shown.loss).sum();
         self.engine.run(&self.programs.optimize)?;
         let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)?).gradient_norm);
         if !gradient_norm.is_finite() {
@@ -265,11 +266,10 @@ impl<'a> Trainer<'a> {
         Ok(StepReport {
             step: self.step,
             epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
-            loss: losses.iter().map(|sample| sample.loss).sum::<f64>() / samples as f64,
+            loss: loss / samples as f64,
             learning_rate,
             gradient_norm,
-            samples,
-            losses,
+            shown,
             seconds: start.elapsed().as_secs_f64(),
         })
     }
@@ -277,9 +277,14 @@ impl<'a> Trainer<'a> {
     fn micro_batches(&self, step: u64) -> Vec<MicroBatch> {
         let batches = self.schedule.micro_batches(step as usize).into_iter();
         let with_shape = batches.map(|batch| {
-            let (width, height) = (batch.bucket.width, batch.bucket.height);
-            let shape =
-                StepShape { batch: batch.samples.len(), width, height, text_tokens: self.text_tokens };
+            let lesson = batch.samples.first().map(|&sample| self.data.lesson(sample));
+            let shape = StepShape {
+                batch: batch.samples.len(),
+                width: batch.bucket.width,
+                height: batch.bucket.height,
+                text_tokens: self.text_tokens,
+                keeps_the_model: lesson.is_some_and(|lesson| lesson.keeps_the_model),
+            };
             MicroBatch { shape, batch }
         });
         with_shape.collect()
@@ -310,6 +315,11 @@ impl<'a> Trainer<'a> {
         Ok(left.map_or(text, Rc::new))
     }
 
+    /// The view of a sample in a step.
+    fn view(&self, step: u64, ordinal: usize, sample: usize) -> usize {
+        shown_view(self.recipe.seed, step as usize, ordinal, self.data.views(sample))
+    }
+
     /// Writes what all micro-batches of the step share; returns the learning rate.
     fn prepare_step_state(&mut self, samples: usize) -> Result<f64> {
         let recipe = self.recipe;
@@ -330,17 +340,20 @@ impl<'a> Trainer<'a> {
         Ok(learning_rate)
     }
 
-    /// Adds one micro-batch's gradients and returns its samples' losses.
-    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<SampleLoss>> {
+    /// Adds one micro-batch's gradients and returns what became of its samples.
+    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<Shown>> {
         let (batch, samples) = (&micro.batch, micro.batch.samples.len());
         let vectors = self.ahead.take(samples);
-        let (recipe, step, tokens) = (self.recipe, self.step, micro.shape.image_tokens());
+        let (recipe, data, step) = (self.recipe, self.data, self.step);
+        let tokens = micro.shape.image_tokens();
         self.engine.change_step_state(samples, |state| {
             step_state::header_mut(state).first_sample = batch.first_ordinal as u32;
-            for (sample, ordinal) in step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..) {
+            let states = step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..);
+            for ((state, ordinal), &sample) in states.zip(&batch.samples) {
                 let sigma = recipe.sigma(step, ordinal, tokens);
-                sample.sigma = sigma as f32;
-                sample.loss_weight = recipe.loss_weighting.weight(sigma) as f32;
+                let weight = recipe.loss_weighting.weight(sigma) * data.lesson(sample).loss_weight;
+                state.sigma = sigma as f32;
+                state.loss_weight = weight as f32;
             }
         })?;
         self.write_inputs(micro, &vectors)?;
@@ -349,17 +362,17 @@ impl<'a> Trainer<'a> {
         };
         self.engine.run(planned)?;
         let state = self.engine.step_state(samples)?;
-        let of_samples = step_state::samples(state).iter().zip(&batch.samples);
-        let losses: Vec<_> = of_samples
-            .map(|(state, &sample)| SampleLoss {
-                sample,
-                sigma: f64::from(state.sigma),
-                loss: f64::from(state.loss),
-            })
-            .collect();
-        let mut broken =
-            losses.iter().filter(|loss| !loss.loss.is_finite()).map(|loss| loss.sample).peekable();
-        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses) }
+        let states = step_state::samples(state).to_vec();
+        let mut shown = Vec::with_capacity(samples);
+        for ((ordinal, &sample), state) in (batch.first_ordinal..).zip(&batch.samples).zip(states) {
+            let (sigma, loss) = (f64::from(state.sigma), f64::from(state.loss));
+            shown.push(Shown { sample, view: self.view(step, ordinal, sample), sigma, loss });
+        }
+        let mut broken = shown.iter().filter(|shown| !shown.loss.is_finite()).peekable();
+        if broken.peek().is_some() {
+            return Err(self.not_finite("loss", broken.map(|shown| shown.sample)));
+        }
+        Ok(shown)
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
@@ -367,7 +380,7 @@ impl<'a> Trainer<'a> {
         let Some((planned, inputs)) = self.programs.steps.get(&micro.shape) else { return Ok(()) };
         let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
         for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
-            let latents = self.data.latents(sample)?;
+            let latents = self.data.latents(sample, self.view(self.step, ordinal, sample))?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
             let text = self.text(self.step, ordinal, sample)?;

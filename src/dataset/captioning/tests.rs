@@ -1,6 +1,6 @@
 //! Which text comes when.
 
-use super::super::{Bucket, Crop, Wording};
+use super::super::{Bucket, Wording};
 use super::*;
 
 fn sample(captions: &[&str], wording: Wording) -> Sample {
@@ -9,10 +9,11 @@ fn sample(captions: &[&str], wording: Wording) -> Sample {
         content_hash: String::new(),
         size: (64, 64),
         bucket: Bucket { width: 64, height: 64 },
-        crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
+        views: Vec::new(),
         captions: captions.iter().map(|caption| (*caption).to_owned()).collect(),
         wording: wording.into(),
-        passes: 1,
+        source: 0,
+        held_out: false,
     }
 }
 
@@ -21,7 +22,7 @@ fn shuffling() -> Wording {
 }
 
 fn batch(samples: &[usize]) -> Batch {
-    Batch { bucket: Bucket { width: 64, height: 64 }, samples: samples.to_vec(), first_ordinal: 0 }
+    Batch { source: 0, bucket: Bucket { width: 64, height: 64 }, samples: samples.to_vec(), first_ordinal: 0 }
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn the_empty_text_and_those_of_unvaried_samples_are_known_beforehand() {
     assert_eq!((samples[0].plain_caption(), samples[1].plain_caption()), ("b".into(), "d, e".into()));
     // Held out of training, it needs the one text with which it is compared.
     let mut samples = samples;
-    samples[1].passes = 0;
+    samples[1].held_out = true;
     let captions = Captioning::new(1, &samples);
     assert!(!captions.varies() && captions.fixed().contains("d, e"));
 }

@@ -49,7 +49,10 @@ impl Stretches<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Bucket, Crop, Length, Sample, ScheduleOptions, Wording};
+    use crate::dataset::{
+        Admission, Augmentation, Bucket, CaptionOptions, CaptionStrategy, Framing, Length, Lesson, Repeats,
+        Sample, Sampling, ScheduleOptions, Share, Source, Wording,
+    };
     use proptest::prelude::*;
 
     /// Pictures whose captions are shuffled, each shown so often in an epoch.
@@ -59,17 +62,41 @@ mod tests {
             content_hash: index.to_string(),
             size: (64, 64),
             bucket: Bucket { width: 64, height: 64 },
-            crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
+            views: Vec::new(),
             captions: vec![format!("{index}, a, b, c, d, e, f")],
             wording: Wording { shuffle: true, ..Wording::default() }.into(),
-            passes,
+            source: passes - 1,
+            held_out: false,
         };
         passes.iter().enumerate().map(sample).collect()
     }
 
+    /// A data set whose pictures an epoch shows so often.
+    fn source(passes: usize) -> Source {
+        Source {
+            id: passes.to_string(),
+            folder: "pictures".into(),
+            captions: CaptionOptions::new(CaptionStrategy::FileName),
+            wording: Default::default(),
+            share: Share { repeats: Repeats::Passes(passes), probability: 1.0 },
+            lesson: Lesson::default(),
+            framing: Framing::usual(64),
+            admission: Admission::default(),
+            augmentation: Augmentation::default(),
+        }
+    }
+
     fn schedule(samples: &[Sample], batch_size: usize, length: Length) -> Schedule {
-        let options = ScheduleOptions { seed: 3, batch_size, gradient_accumulation_steps: 1, length };
-        Schedule::new(samples, &options).unwrap()
+        let options = ScheduleOptions {
+            seed: 3,
+            batch_size,
+            gradient_accumulation_steps: 1,
+            length,
+            sampling: Sampling::default(),
+            fill_short_batches: false,
+        };
+        let most = samples.iter().map(|sample| sample.source + 1).max().unwrap_or(1);
+        Schedule::new(samples, &(1..=most).map(source).collect::<Vec<_>>(), &options).unwrap()
     }
 
     /// All stretches of a run that begins at `step`.
