@@ -4,6 +4,7 @@ use super::{Patch, Reading, Verdict};
 use crate::error::Result;
 use crate::export::base::{Base, own_rows, rows_of_change};
 use crate::export::weight_change::{RowNorm, WeightChange, changed_rows, matrices, rank, scale, size};
+use crate::export::write::Form;
 use crate::export::{layers, low_rank, rows};
 use crate::models::adapter::{AdapterModule, Change, Module, modules as layers_of};
 use crate::models::mmdit::MmditConfig;
@@ -16,14 +17,16 @@ const STRETCH: usize = 64;
 /// whole module stand for it.
 const BUDGET: usize = 1 << 29;
 
-/// Whether a reader can do what `modules` do: files with others are not meant for it, whatever their names.
-pub(super) fn is_known_to(reader: &str, modules: &[AdapterModule]) -> bool {
+/// Whether a reader can do what `modules` do in a file of `form`: others are not meant for it, whatever their names.
+pub(super) fn is_able(reader: &str, form: Form, modules: &[AdapterModule]) -> bool {
     let low_rank = modules.iter().all(|module| matches!(module.change, Change::LowRank { .. }));
     let magnitudes = modules.iter().any(|module| module.magnitude.is_some());
     match reader {
         "kohya" => low_rank && !magnitudes,
         "diffusers" | "PEFT" => low_rank,
         "stable-diffusion.cpp" => !magnitudes && !has_swapped_halves(modules),
+        // Magnitudes as others write them are divided by the length of the wrong rows, or dropped.
+        "ComfyUI" => !magnitudes || form == Form::Comfyui,
         _ => true,
     }
 }

@@ -117,11 +117,8 @@ pub fn prove(
     let verdicts = verdicts(path, modules, base, tolerance(dtype))?;
     let meant = |verdict: Verdict| {
         let reader = READERS.iter().find(|reader| reader.name == verdict.reader);
-        let kinds_are_known = comparison::is_known_to(verdict.reader, modules);
-        Verdict {
-            meant: kinds_are_known && reader.is_some_and(|reader| reader.forms.contains(&form)),
-            ..verdict
-        }
+        let is_able = comparison::is_able(verdict.reader, form, modules);
+        Verdict { meant: is_able && reader.is_some_and(|reader| reader.forms.contains(&form)), ..verdict }
     };
     Ok(verdicts.into_iter().map(meant).collect())
 }

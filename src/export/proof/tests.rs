@@ -242,3 +242,39 @@ fn diffusers_refuses_what_it_would_refuse() {
     let kohya = TensorBytes::f32("lora_unet_joint_blocks_0_x_block_attn_proj.lora_up.weight", [1536, 1], &b);
     assert!(reading(&[kohya], None).unwrap_err().contains("nothing is loaded"));
 }
+
+#[test]
+fn magnitudes_for_comfyui_depend_on_the_model_and_are_told_from_others() {
+    let base =
+        crate::export::Base::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny-sd35")).unwrap();
+    let module = |module: &str, outputs: usize| {
+        let change = Change::LowRank { a: matrix(2, 128, 1), b: matrix(outputs, 2, 2), scale: 0.5 };
+        let magnitude = Some((0..outputs).map(|row| 1.0 + row as f32 / 16.0).collect());
+        AdapterModule { module: module.to_owned(), change, magnitude }
+    };
+    let modules = [
+        module("transformer_blocks.0.attn.to_k", 128),
+        module("transformer_blocks.3.norm1_context.linear", 256),
+        module("norm_out.linear", 256),
+    ];
+    let written = Written::new();
+    let (form, dtype) = (Form::Comfyui, SaveDtype::F32);
+    let request = Request { form, dtype, alpha: None, about: &Value::Null, base: None };
+    assert!(write::write(&written.path(), &modules, &request).unwrap_err().hint.contains("--model"));
+    write::write(&written.path(), &modules, &Request { base: Some(&base), ..request }).unwrap();
+    let verdicts = prove(&written.path(), &modules, form, dtype, Some(&base)).unwrap();
+    let comfyui = verdict(&verdicts, "ComfyUI");
+    assert!(comfyui.holds && comfyui.meant, "{comfyui:?}");
+    let read = crate::export::AdapterFile::read(&written.path()).unwrap();
+    assert!(read.require_whole().unwrap_err().cause.contains("ComfyUI"));
+
+    // As LyCORIS takes them they are wrong there, with the model at hand to see it.
+    written.write(&modules, Form::Lycoris, dtype, None);
+    let verdicts = prove(&written.path(), &modules, Form::Lycoris, dtype, Some(&base)).unwrap();
+    assert!(verdict(&verdicts, "LyCORIS").holds);
+    assert!(!verdict(&verdicts, "ComfyUI").holds && !verdict(&verdicts, "ComfyUI").meant);
+    assert!(
+        verdict(&prove(&written.path(), &modules, Form::Lycoris, dtype, None).unwrap(), "ComfyUI").unchecked
+            > 0
+    );
+}
