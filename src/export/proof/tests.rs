@@ -18,7 +18,7 @@ fn matrix(rows: usize, columns: usize, salt: usize) -> Matrix {
 }
 
 fn pair(module: &str, outputs: usize, rank: usize, scale: f64) -> AdapterModule {
-    let salt = module.len() + rank;
+    let salt = module.bytes().map(usize::from).sum::<usize>() + rank;
     let change = Change::LowRank { a: matrix(rank, WIDTH, salt), b: matrix(outputs, rank, salt + 1), scale };
     AdapterModule { module: module.to_owned(), change, magnitude: None }
 }
@@ -211,6 +211,24 @@ fn an_alpha_that_was_not_scaled_along_is_told_as_a_third() {
         assert!(!verdict.holds && verdict.meant);
         assert!(verdict.strength.iter().all(|strength| (strength - 1.0 / 3.0).abs() < 1e-9), "{verdict:?}");
     }
+}
+
+#[test]
+fn pairs_that_share_a_keep_their_rank_in_one_layer() {
+    let mut parts = modules()[..3].to_vec();
+    let shared = matrix(4, WIDTH, 5);
+    for part in &mut parts {
+        if let Change::LowRank { a, .. } = &mut part.change {
+            *a = shared.clone();
+        }
+    }
+    let written = Written::new();
+    written.write(&parts, Form::Kohya, SaveDtype::F32, None);
+    let file = read::open(&written.path()).unwrap();
+    let name = "lora_unet_joint_blocks_0_x_block_attn_qkv";
+    assert_eq!(file.view(&format!("{name}.lora_down.weight")).unwrap().shape, [4, WIDTH]);
+    assert_eq!(file.read_f32(&format!("{name}.alpha")).unwrap(), [2.0]);
+    assert!(verdict(&written.prove(&parts, Form::Kohya, SaveDtype::F32), "kohya").holds);
 }
 
 #[test]
