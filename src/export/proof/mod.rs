@@ -1,12 +1,14 @@
 //! Whether a file does what it should in the programs that it is meant for: each program's rules of reading, written
 //! from its own source and sharing nothing with our writers, and the comparison of what comes out.
 //!
-//! One file a reader. All of them say what they would add to which rows of which weight ([`Patch`]), in the row order
-//! of the single-file layout; `comparison` puts that beside the adapter.
+//! One file a reader. All of them say what they would add to which rows of which weight ([`Patch`]) of the single-file
+//! layout; `comparison` puts that beside the adapter, and `ability` says what a reader can do at all.
 
+mod ability;
 mod comfyui;
 mod comparison;
 mod diffusers;
+mod implied;
 mod kohya;
 mod lycoris;
 mod peft;
@@ -117,7 +119,7 @@ pub fn prove(
     let verdicts = verdicts(path, modules, base, tolerance(dtype))?;
     let meant = |verdict: Verdict| {
         let reader = READERS.iter().find(|reader| reader.name == verdict.reader);
-        let is_able = comparison::is_able(verdict.reader, form, modules);
+        let is_able = ability::is_able(verdict.reader, form, modules);
         Verdict { meant: is_able && reader.is_some_and(|reader| reader.forms.contains(&form)), ..verdict }
     };
     Ok(verdicts.into_iter().map(meant).collect())
@@ -134,7 +136,7 @@ pub fn verdicts(
     tolerance: f64,
 ) -> Result<Vec<Verdict>> {
     let file = read::open(path)?;
-    let layers = base.map_or_else(|| comparison::implied_layers(modules), |base| base.layers.clone());
+    let layers = base.map_or_else(|| implied::implied_layers(modules), |base| base.layers.clone());
     let judge = |reader: &Reader| {
         let reading = (reader.read)(&tensors::Tensors::new(&file), &layers);
         comparison::judge(reader.name, reading, modules, &layers, base, tolerance)
