@@ -10,6 +10,7 @@ mod run {
     mod emulated;
     mod encoding;
     mod exporting;
+    mod guarding;
     mod interrupting;
     mod mistakes;
     mod optimizers;
