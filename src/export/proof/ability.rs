@@ -21,6 +21,11 @@ pub(super) fn is_able(reader: &str, form: Form, modules: &[AdapterModule]) -> bo
     }
 }
 
+/// Whether `reader` looks for the scale in the header.
+pub(in crate::export) fn reads_header(reader: &str) -> bool {
+    matches!(reader, "diffusers" | "PEFT")
+}
+
 fn has_swapped_halves(modules: &[AdapterModule]) -> bool {
     modules.iter().any(|module| {
         let (outputs, inputs) = size(&module.change);

@@ -15,6 +15,8 @@ mod peft;
 mod stable_diffusion_cpp;
 mod tensors;
 
+pub(super) use ability::reads_header;
+
 use super::base::Base;
 use super::read;
 use super::weight_change::RowNorm;
