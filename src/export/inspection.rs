@@ -258,7 +258,8 @@ fn warnings(file: &AdapterFile, modules: &[ModuleReport], readers: &[Verdict]) -
             text += &format!("ignores {missing} of {} modules; ", reader.modules);
         }
         if (least - most).abs() < 1e-6 {
-            text += &format!("applies the rest at strength {least:.3}");
+            let what = if missing > 0 { "the rest" } else { "it" };
+            text += &format!("applies {what} at strength {least:.3}");
         } else {
             text += &format!("applies modules at strengths from {least:.3} to {most:.3}");
         }
