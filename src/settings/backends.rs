@@ -3,8 +3,9 @@
 use super::choices::{CaptionStrategy, CropAspect, CropStyle};
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
+use super::places::Missing;
 use super::read::{self, Given};
-use super::resume;
+use super::{kohya, resume, source};
 use super::run::{RunSettings, in_header};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -100,7 +101,7 @@ impl BackendSettings {
 }
 
 /// The data sets of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct DataBackends {
     /// The data sets of pictures, in the order of the file; at least one.
     pub images: Vec<BackendSettings>,
@@ -108,6 +109,8 @@ pub struct DataBackends {
     pub cache_dir_text: PathBuf,
     /// Keys of other trainers that were given and have no effect, each with the reason.
     pub ignored: Vec<(String, String)>,
+    /// Folders and files to read that are not there.
+    missing: Vec<Missing>,
 }
 
 impl RunSettings {
@@ -119,11 +122,25 @@ impl RunSettings {
     pub fn data_backends(&self) -> Result<DataBackends> {
         let path = &self.data_backend_config;
         let at_file = |error: Error| Error { place: format!("{}: {}", path.display(), error.place), ..error };
-        DataBackends::from_json(&read::json_file(path)?, self, path.parent()).map_err(at_file)
+        let data = DataBackends::of_file(path, self).map_err(at_file)?;
+        data.missing.first().map_or(Ok(()), |missing| Err(at_file(missing.error(None))))?;
+        Ok(data)
     }
 }
 
 impl DataBackends {
+    /// The data sets in a multidatabackend.json, or those of a kohya config.
+    fn of_file(path: &Path, run: &RunSettings) -> Result<Self> {
+        let written = source::structured(path)?;
+        if !written.is_object() {
+            return Self::from_json(&written, run, path.parent());
+        }
+        let (list, ignored) = kohya::data_sets(&written, run, path)?;
+        let mut data = Self::from_json(&list, run, path.parent())?;
+        data.ignored.splice(..0, ignored);
+        Ok(data)
+    }
+
     /// The data sets in `json`, a list that stands in `folder` if in a file.
     pub fn from_json(json: &Value, run: &RunSettings, folder: Option<&Path>) -> Result<Self> {
         let list = json.as_array().ok_or_else(|| {
@@ -149,6 +166,7 @@ impl DataBackends {
         Ok(Self {
             images,
             cache_dir_text: cache_dir_text.unwrap_or_else(|| run.cache_dir_text.clone()),
+            missing: entries.iter().flat_map(|entry| entry.given.missing.clone()).collect(),
             ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).collect(),
         })
     }

@@ -69,8 +69,8 @@ pub const IGNORED: &[Ignored] = &[
         "lora_format", "peft_lora_format"] },
     Ignored { why: "it belongs to a feature that is not asked for", names: &[
         "lycoris_config", "text_encoder_lr", "validation_lycoris_strength", "validation_guidance_real",
-        "validation_disable_unconditional", "model_flavour", "pretrained_vae_model_name_or_path",
-        "pretrained_t5_model_name_or_path", "revision", "variant", "i_know_what_i_am_doing",
+        "validation_disable_unconditional", "pretrained_vae_model_name_or_path",
+        "pretrained_t5_model_name_or_path", "variant",
         "user_prompt_library_is_regularisation", "huber_schedule", "huber_c", "checkpoints_rolling_limit",
         "checkpointing_rolling_steps", "checkpoint_step_rolling_interval"] },
 ];
@@ -103,8 +103,6 @@ pub const RESTRICTED: &[Restricted] = &[
     Restricted { names: &["flow_use_beta_schedule", "flux_use_beta_schedule", "flow_custom_timesteps"],
         accepted: &["false"],
         why: "sigma_density offers logit_normal, mode and uniform" },
-    Restricted { names: &["grad_clip_method"], accepted: &["norm"],
-        why: "gradients are clipped by their norm" },
     Restricted { names: &["lr_scale", "lr_scale_sqrt", "scale_lr"], accepted: &["false"],
         why: "learning_rate is taken as it is" },
     Restricted { names: &["ema_update_interval"], accepted: &["1"],
@@ -166,13 +164,21 @@ pub fn accept(name: &str, value: &Value) -> Result<Foreign> {
     let Some(restricted) = RESTRICTED.iter().find(|keys| keys.names.contains(&name)) else {
         return Ok(Foreign::Unknown);
     };
+    hold_to(restricted, name, value).map(|()| Foreign::Holds)
+}
+
+/// Makes sure that `value` says what holds here anyhow.
+///
+/// # Errors
+/// Any other value.
+pub fn hold_to(restricted: &Restricted, name: &str, value: &Value) -> Result<()> {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.trim().to_lowercase(),
         other => other.to_string(),
     };
     if text.is_empty() || restricted.accepted.contains(&text.as_str()) {
-        return Ok(Foreign::Holds);
+        return Ok(());
     }
     let accepted = restricted.accepted.iter().map(|a| format!("`{a}`")).collect::<Vec<_>>().join(" or ");
     Err(Error::setting(name, format!("{} is not supported: {}", shown(value), restricted.why))

@@ -1,6 +1,7 @@
 //! What a setting's value may be, and how what the user wrote becomes its one canonical JSON form.
 
 use super::choices::{LoraPreset, Size, Words};
+use super::compat::Compat;
 use super::nearest::nearest;
 use serde_json::{Map, Value};
 
@@ -19,6 +20,8 @@ pub enum Kind {
     Choice(Words),
     /// A file or folder that is read; looked for in the current directory, then beside the settings file.
     Source,
+    /// A model: a path as of [`Source`](Self::Source), or the id of one in the Hugging Face cache.
+    Model,
     /// A file or folder that is written; relative to the current directory.
     Target,
     /// An edge in pixels: a multiple of 16 in a sane range.
@@ -27,6 +30,8 @@ pub enum Kind {
     Sizes,
     /// A preset of adapter targets, or module names.
     Targets,
+    /// Whose behaviour is reproduced, and of which version.
+    Compat,
     /// `name=value` pairs separated by commas, or a JSON object.
     Pairs,
 }
@@ -44,16 +49,18 @@ impl Kind {
         let canonical = match self {
             _ if is_unset(value) => Some(Value::Null),
             Self::Switch => switch(value),
+            _ if is_off(value) => Some(Value::Null),
             Self::Whole(low, high) => whole(value).filter(|n| (low..=high).contains(&n)).map(Value::from),
             Self::Real(low, high) => real(value).filter(|x| (low..=high).contains(&x)).map(Value::from),
             Self::Text => text(value),
             Self::Choice(words) => value.as_str().and_then(|word| choice(words, word)),
-            Self::Source | Self::Target => path(value),
+            Self::Source | Self::Model | Self::Target => path(value),
             Self::Edge => {
                 return whole(value).ok_or_else(|| self.refusal(value)).and_then(edge).map(Value::from);
             }
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
+            Self::Compat => return compat(value),
             Self::Pairs => return pairs(value),
         };
         canonical.ok_or_else(|| self.refusal(value))
@@ -71,9 +78,11 @@ impl Kind {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             }
             Self::Source | Self::Target => "path".into(),
+            Self::Model => "path, or a Hugging Face id".into(),
             Self::Edge => format!("pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}"),
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
+            Self::Compat => "`none`, `simpletuner` or `simpletuner=VERSION`".into(),
             Self::Pairs => "`name=value,name=value`".into(),
         }
     }
@@ -106,6 +115,11 @@ fn names(words: Words) -> impl Iterator<Item = &'static str> {
 
 fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|s| s.trim().is_empty())
+}
+
+/// `false` for what is no switch: other trainers write it for what is not there.
+fn is_off(value: &Value) -> bool {
+    switch(value) == Some(false.into())
 }
 
 fn switch(value: &Value) -> Option<Value> {
@@ -148,14 +162,8 @@ fn text(value: &Value) -> Option<Value> {
     }
 }
 
-/// `false` counts as not set: other trainers write it for a file that is not there.
 fn path(value: &Value) -> Option<Value> {
-    match value {
-        Value::Bool(false) => Some(Value::Null),
-        Value::String(word) if word == "false" => Some(Value::Null),
-        Value::String(path) => Some(path.as_str().into()),
-        _ => None,
-    }
+    value.as_str().map(Value::from)
 }
 
 fn choice(words: Words, word: &str) -> Option<Value> {
@@ -230,6 +238,11 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
+fn compat(value: &Value) -> Result<Value, String> {
+    let text = value.as_str().ok_or_else(|| format!("{} is neither `none` nor `simpletuner`", shown(value)))?;
+    Ok(text.parse::<Compat>()?.to_string().into())
+}
+
 fn pairs(value: &Value) -> Result<Value, String> {
     let text = match value {
         Value::Object(map) => return Ok(map.clone().into()),
@@ -276,7 +289,10 @@ mod tests {
             assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
             assert_eq!(kind.read(&json!("")), Ok(Value::Null));
         }
-        assert_eq!(Kind::Source.read(&json!(false)), Ok(Value::Null));
+        for kind in [Kind::Source, Kind::Text, Kind::Sizes, Kind::Whole(1, 2), Kind::Real(1.0, 2.0)] {
+            assert_eq!(kind.read(&json!(false)), Ok(Value::Null));
+            assert_eq!(kind.read(&json!("False")), Ok(Value::Null));
+        }
     }
 
     #[test]

@@ -5,27 +5,37 @@
 
 mod backends;
 mod choices;
+mod compat;
 mod document;
 mod foreign;
+mod hub;
 mod keys;
 mod kind;
+mod kohya;
 mod nearest;
+mod places;
 mod prompts;
 mod read;
 mod resume;
 mod run;
 mod settle;
+mod source;
 
 #[cfg(test)]
 mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets, LossWeighting,
+    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GradClipMethod, LoraInit, LoraPreset, LoraTargets, LossWeighting,
     LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
+pub use compat::{Compat, Version};
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};
 pub use kind::Kind;
 pub use prompts::ValidationPrompt;
 pub use run::{RunSettings, parse_settings_bytes};
+pub use source::Dialect;
+
+/// The setting that names the model.
+const MODEL: &str = "pretrained_model_name_or_path";

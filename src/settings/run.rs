@@ -1,13 +1,16 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DeviceChoice, GradClipMethod, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
+use super::compat::{self, Compat};
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::{resume, settle};
+use super::source::{Dialect, Source};
+use super::places::{self, Missing};
+use super::{MODEL, hub, kohya, resume, settle};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,6 +70,8 @@ pub struct RunSettings {
     pub modulation_steps: usize,
     pub vae_band_rows: usize,
     pub device: DeviceChoice,
+    pub compat: Compat,
+    pub i_know_what_i_am_doing: bool,
 
     pub flow_schedule_shift: f64,
     pub flow_schedule_auto_shift: bool,
@@ -88,6 +93,7 @@ pub struct RunSettings {
     pub adam_epsilon: f64,
     pub adam_weight_decay: f64,
     pub max_grad_norm: f64,
+    pub grad_clip_method: GradClipMethod,
     pub use_ema: bool,
     pub ema_decay: f64,
     pub ema_update_after_step: u64,
@@ -114,19 +120,35 @@ pub struct RunSettings {
     /// Keys of other trainers that were given and have no effect, each with the reason.
     #[serde(skip)]
     pub ignored: Vec<(String, String)>,
+    /// Where the settings come from.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where settings come from: what was written, before defaults and meanings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Origin {
+    /// Whose names and defaults the file follows.
+    pub dialect: Dialect,
+    /// The values that were given, by canonical name.
+    pub given: Map<String, Value>,
+    /// What the file says of data sets that do not say it themselves.
+    pub of_data_sets: Map<String, Value>,
 }
 
 impl RunSettings {
-    /// The settings of a training run: the file `config`, over which `overrides` win.
+    /// The settings of a training run: the file `config`, or the one in that folder, over which `overrides` win.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a value that its key cannot have, settings that contradict
-    /// each other, or one that training needs and that is not set.
+    /// each other, one that training needs and that is not set, or a file to read that is not there.
     pub fn load(config: &Path, overrides: &[(String, String)]) -> Result<Self> {
-        let json = read::json_file(config)?;
-        let place = config.display().to_string();
-        let mut settings = Self::from_json(&json, &place, config.parent(), overrides)?;
+        let source = Source::open(config)?;
+        let given = Self::given(&source, source.path.parent(), overrides)?;
+        let missing = given.missing.first().map(|missing| missing.error(revision(&given.values)));
+        let mut settings = Self::checked(given)?;
         settle::needed_to_train(&settings)?;
+        missing.map_or(Ok(()), Err)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
     }
@@ -136,32 +158,51 @@ impl RunSettings {
         let model = model.to_str().ok_or_else(|| {
             Error::new(ErrorKind::Usage, model.display().to_string(), "the path is not valid UTF-8")
         })?;
-        let json = Map::from_iter([("pretrained_model_name_or_path".to_owned(), model.into())]);
+        let json = Map::from_iter([(MODEL.to_owned(), model.into())]);
         let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
     }
 
     /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is
-    /// looked up on disk.
+    /// looked up on disk, and none has to exist.
     pub(super) fn from_json(
         json: &Value,
         place: &str,
         folder: Option<&Path>,
         overrides: &[(String, String)],
     ) -> Result<Self> {
-        let object = json.as_object().ok_or_else(|| {
-            Error::new(ErrorKind::Settings, place, "the settings are not a JSON object")
-                .hint("write { \"key\": value }")
-        })?;
-        let mut given = read::object(object, RUN, folder)?;
-        read::overrides(&mut given, overrides, RUN)?;
-        let settings = Self::from_given(given)?;
-        settle::contradictions(&settings)?;
-        Ok(settings)
+        Self::checked(Self::given(&Source::of_json(Path::new(place), json)?, folder, overrides)?)
     }
 
-    fn from_given(mut given: Given) -> Result<Self> {
+    /// What `source` and `overrides` give.
+    fn given(source: &Source, folder: Option<&Path>, overrides: &[(String, String)]) -> Result<GivenRun> {
+        let translated = match source.dialect {
+            Dialect::Kohya => kohya::training(source)?,
+            _ => kohya::Training { entries: source.entries.clone(), ..Default::default() },
+        };
+        let mut given = read::object(&translated.entries, RUN, folder)?;
+        given.ignored.splice(..0, source.ignored.iter().chain(&translated.ignored).cloned());
+        read::overrides(&mut given, overrides, RUN)?;
+        let origin = Origin {
+            dialect: source.dialect,
+            given: given.values.clone(),
+            of_data_sets: translated.of_data_sets,
+        };
+        if source.dialect == Dialect::Kohya {
+            kohya::fill_defaults(&mut given.values);
+        }
+        model_from_hub(&mut given)?;
+        Ok(GivenRun { origin, values: given.values, ignored: given.ignored, missing: given.missing })
+    }
+
+    fn checked(mut given: GivenRun) -> Result<Self> {
+        if let Some(compat) = given.values.get("compat").and_then(Value::as_str)
+            && let Compat::SimpleTuner(version) =
+                compat.parse().map_err(|cause: String| Error::setting("compat", cause))?
+        {
+            compat::apply(&mut given.values, version)?;
+        }
         settle::shorthands(&mut given.values)?;
         settle::needed_always(&given.values)?;
         let mut values = read::with_defaults(&given.values, RUN)?;
@@ -169,6 +210,8 @@ impl RunSettings {
         let mut settings: Self = serde_json::from_value(values.into())
             .map_err(|e| Error::new(ErrorKind::Settings, "settings", e.to_string()))?;
         settings.ignored = given.ignored;
+        settings.origin = given.origin;
+        settle::contradictions(&settings)?;
         Ok(settings)
     }
 
@@ -190,6 +233,35 @@ impl RunSettings {
         let before = Self::from_json(saved, "the checkpoint's settings", None, &[])?;
         resume::refuse_change(RUN, &before.as_used(), &self.as_used())
     }
+}
+
+/// What a source and overrides give, and where it comes from.
+struct GivenRun {
+    origin: Origin,
+    values: Map<String, Value>,
+    ignored: Vec<(String, String)>,
+    missing: Vec<Missing>,
+}
+
+fn revision(values: &Map<String, Value>) -> Option<&str> {
+    values.get("revision").and_then(Value::as_str)
+}
+
+/// Lets the model be one in the Hugging Face cache: by its id, or by its flavour where nothing else names it.
+fn model_from_hub(given: &mut Given) -> Result<()> {
+    let flavour = given.values.get("model_flavour").and_then(Value::as_str);
+    let of_flavour = hub::FLAVOURS.iter().find(|(name, _)| Some(*name) == flavour).map(|(_, id)| *id);
+    if let (false, Some(id)) = (given.values.contains_key(MODEL), of_flavour) {
+        read::overrides(given, &[(MODEL.to_owned(), id.to_owned())], RUN)?;
+    }
+    let Some(index) = given.missing.iter().position(|missing| missing.key == MODEL) else { return Ok(()) };
+    let id = &given.missing[index].written;
+    let found = hub::is_id(id).then(|| hub::find(id, revision(&given.values))).flatten();
+    if let Some(snapshot) = found {
+        given.values.insert(MODEL.to_owned(), places::path_value(MODEL, snapshot)?);
+        given.missing.remove(index);
+    }
+    Ok(())
 }
 
 /// The values of `used` whose rows belong in the LoRA's header.

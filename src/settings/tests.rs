@@ -180,7 +180,6 @@ fn what_would_change_the_result_is_refused() {
         ("model_type", json!("full")),
         ("model_family", json!("sdxl")),
         ("train_text_encoder", json!("true")),
-        ("grad_clip_method", json!("value")),
         ("flow_matching_loss", json!("diffusers")),
         ("resolution_type", json!("area")),
         ("validation_guidance_skip_layers", json!([7, 8, 9])),

@@ -1,0 +1,259 @@
+//! Doing what SimpleTuner really did, version by version, where its names say something else.
+//!
+//! Each fact was read in SimpleTuner's source at its tags (`helpers/configuration/cmd_args.py`,
+//! `helpers/training/{custom_schedule,optimizer_param,trainer}.py`, later `simpletuner/helpers/...`).
+
+use super::kind::shown;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::str::FromStr;
+
+/// Whose behaviour is reproduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compat {
+    /// Nobody's: settings do what their names say.
+    #[default]
+    None,
+    /// SimpleTuner's, of this version.
+    SimpleTuner(Version),
+}
+
+/// A version of SimpleTuner: major, minor, patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u16, pub u16, pub u16);
+
+/// The version that first trained SD3.5.
+pub const FIRST: Version = Version(1, 1, 4);
+/// Noise levels are shifted by 3 from here on; T5 gets 256 tokens.
+pub const SHIFTED: Version = Version(1, 1, 5);
+/// Gradients are clamped by value, and SD3's own limit is gone; T5 gets 154 tokens.
+pub const CLAMPED: Version = Version(1, 2, 2);
+/// Dropout reaches the adapters.
+pub const DROPS: Version = Version(2, 0, 0);
+/// Defaults were chosen anew.
+pub const RENEWED: Version = Version(3, 0, 0);
+/// A cosine without warm-up steps has a half period of its own.
+pub const LENIENT: Version = Version(3, 0, 8);
+/// `constant` warms up.
+pub const WARMING: Version = Version(4, 0, 0);
+/// The newest version whose source was read.
+pub const NEWEST: Version = Version(4, 8, 0);
+
+/// What SD3's gradients are clipped to before [`CLAMPED`], whatever is set.
+pub const FORCED_NORM: f64 = 0.01;
+/// Half a period of the cosine wave without warm-up steps, from [`LENIENT`] on.
+const DEFAULT_HALF_PERIOD: u64 = 1000;
+
+impl Compat {
+    /// The version that is reproduced.
+    pub fn version(self) -> Option<Version> {
+        match self {
+            Self::None => None,
+            Self::SimpleTuner(version) => Some(version),
+        }
+    }
+}
+
+impl Version {
+    /// The tokens of T5.
+    pub fn t5_tokens(self) -> u64 {
+        match self {
+            version if version < SHIFTED => 77,
+            version if version < CLAMPED => 256,
+            _ => 154,
+        }
+    }
+
+    /// What holds in this version where nothing is set.
+    fn defaults(self) -> Vec<(&'static str, Value)> {
+        let renewed = self >= RENEWED;
+        vec![
+            ("learning_rate", json!(4e-7)),
+            ("lr_scheduler", json!(if renewed { "constant_with_warmup" } else { "sine" })),
+            ("lr_warmup_steps", json!(if renewed { 0 } else { 500 })),
+            ("lr_end", json!(4e-7)),
+            ("lr_power", json!(0.8)),
+            ("optimizer", json!("adamw_bf16")),
+            ("adam_epsilon", json!(1e-6)),
+            ("max_grad_norm", json!(2.0)),
+            ("grad_clip_method", json!(if self >= CLAMPED { "value" } else { "norm" })),
+            ("lora_dropout", json!(0.1)),
+            ("caption_dropout_probability", json!(if renewed { 0.1 } else { 0.0 })),
+            ("caption_strategy", json!("filename")),
+            ("flow_schedule_shift", json!(if self >= SHIFTED { 3.0 } else { 1.0 })),
+            ("tokenizer_max_length", json!(self.t5_tokens())),
+            ("train_batch_size", json!(4)),
+            ("checkpoints_total_limit", json!(if renewed { 5 } else { 0 })),
+            ("validation_guidance", json!(7.5)),
+            ("validation_num_inference_steps", json!(30)),
+            ("validation_negative_prompt", json!("blurry, cropped, ugly")),
+            ("validation_steps", json!(100)),
+            ("validation_resolution", json!(["256x256"])),
+        ]
+    }
+}
+
+/// Turns what was given into what the version made of it, and fills in its defaults.
+///
+/// # Errors
+/// What the version refuses as well, or does in a way that cannot be done here.
+pub fn apply(given: &mut Map<String, Value>, version: Version) -> Result<()> {
+    fixed_shift_wins(given, version);
+    let explicit_epsilon = says_epsilon(given);
+    for (name, value) in version.defaults() {
+        if !given.contains_key(name) && !(name == "adam_epsilon" && explicit_epsilon) {
+            given.insert(name.to_owned(), value);
+        }
+    }
+    length(given);
+    learning_rate(given, version)?;
+    clipping(given, version);
+    if version < DROPS {
+        given.insert("lora_dropout".to_owned(), json!(0.0));
+    }
+    tokens(given, version);
+    Ok(())
+}
+
+/// A fixed shift, the default one included, makes the automatic one ineffective.
+fn fixed_shift_wins(given: &mut Map<String, Value>, version: Version) {
+    let fixed = given.get("flow_schedule_shift").and_then(Value::as_f64);
+    if fixed.unwrap_or(if version >= SHIFTED { 3.0 } else { 0.0 }) > 0.0 {
+        given.remove("flow_schedule_auto_shift");
+    }
+}
+
+/// Whether `optimizer_config` has the epsilon.
+fn says_epsilon(given: &Map<String, Value>) -> bool {
+    let pairs = given.get("optimizer_config").and_then(Value::as_object);
+    pairs.is_some_and(|pairs| pairs.contains_key("eps") || pairs.contains_key("epsilon"))
+}
+
+/// One epoch is trained where no length is given.
+fn length(given: &mut Map<String, Value>) {
+    let is_set = |name: &str| given.get(name).and_then(Value::as_u64) > Some(0);
+    if !is_set("max_train_steps") && !given.contains_key("num_train_epochs") {
+        given.insert("num_train_epochs".to_owned(), json!(1));
+    }
+}
+
+/// The waves. The warm-up steps are their half period.
+fn learning_rate(given: &mut Map<String, Value>, version: Version) -> Result<()> {
+    let warmup = given.get("lr_warmup_steps").and_then(Value::as_u64).unwrap_or_default();
+    let scheduler = given.get("lr_scheduler").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut set = |name: &str, value: Value| drop(given.insert(name.to_owned(), value));
+    match scheduler.as_str() {
+        "cosine" if warmup == 0 && version >= LENIENT => {
+            set("lr_scheduler", json!("cosine_wave"));
+            set("lr_warmup_steps", json!(DEFAULT_HALF_PERIOD));
+        }
+        "cosine" | "sine" | "cosine_with_restarts" if warmup == 0 => {
+            let cause = format!("0, which SimpleTuner {version} refuses with lr_scheduler `{scheduler}`");
+            return Err(Error::setting("lr_warmup_steps", cause)
+                .hint("set it to the half period of the wave, or leave out --compat"));
+        }
+        "cosine" => set("lr_scheduler", json!("cosine_wave")),
+        // Its step within a period is taken modulo -1, which is always 0: it stays at the top.
+        "cosine_with_restarts" => {
+            set("lr_scheduler", json!("constant"));
+            set("lr_warmup_steps", json!(0));
+        }
+        "constant" if version < WARMING => set("lr_warmup_steps", json!(0)),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn clipping(given: &mut Map<String, Value>, version: Version) {
+    if version >= CLAMPED || knows(given) {
+        return;
+    }
+    if given.get("max_grad_norm").and_then(Value::as_f64) > Some(FORCED_NORM) {
+        given.insert("max_grad_norm".to_owned(), json!(FORCED_NORM));
+    }
+}
+
+fn tokens(given: &mut Map<String, Value>, version: Version) {
+    let most = version.t5_tokens();
+    if !knows(given) && given.get("tokenizer_max_length").and_then(Value::as_u64) > Some(most) {
+        given.insert("tokenizer_max_length".to_owned(), json!(most));
+    }
+}
+
+/// Whether the user insists on what SimpleTuner would correct.
+fn knows(given: &Map<String, Value>) -> bool {
+    given.get("i_know_what_i_am_doing") == Some(&true.into())
+}
+
+impl FromStr for Compat {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let text = text.trim().to_ascii_lowercase();
+        let (name, version) = text.split_once(['=', ':', '@']).unwrap_or((&text, ""));
+        match name {
+            "none" | "" => Ok(Self::None),
+            "simpletuner" => Ok(Self::SimpleTuner(version.parse()?)),
+            _ => Err(format!(
+                "{} is not offered; `simpletuner`, `simpletuner=1.1.4` and the like are",
+                shown(&name.into())
+            )),
+        }
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let bare = text.trim().trim_start_matches('v');
+        if matches!(bare, "" | "head" | "main" | "latest" | "release") {
+            return Ok(NEWEST);
+        }
+        let part = |part: &str| part.parse::<u16>().ok();
+        let parts: Option<Vec<u16>> = bare.split('.').map(part).collect();
+        let version = match parts.as_deref() {
+            Some([major]) => Self(*major, 0, 0),
+            Some([major, minor]) => Self(*major, *minor, 0),
+            Some([major, minor, patch]) => Self(*major, *minor, *patch),
+            _ => return Err(format!("{} is no version like 1.1.4", shown(&text.into()))),
+        };
+        // 1.1 is the series, of which SD3.5 has only the end.
+        if version.0 == FIRST.0 && version.1 == FIRST.1 && bare.matches('.').count() == 1 || bare == "1" {
+            return Ok(FIRST);
+        }
+        if version < FIRST {
+            return Err(format!("SimpleTuner {version} has no SD3.5; {FIRST} was the first that has"));
+        }
+        Ok(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl fmt::Display for Compat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::SimpleTuner(version) => write!(f, "simpletuner={version}"),
+        }
+    }
+}
+
+impl Serialize for Compat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Compat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
