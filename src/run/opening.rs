@@ -46,6 +46,7 @@ pub struct Opened {
 
 /// The model files that the settings name.
 pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
+    settings.refuse_missing(|_| true)?;
     let overrides = Overrides {
         vae: settings.vae_path.clone(),
         clip_l: settings.text_encoder_path.clone(),

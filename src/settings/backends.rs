@@ -122,6 +122,7 @@ impl RunSettings {
     pub fn data_backends(&self) -> Result<DataBackends> {
         let path = &self.data_backend_config;
         let at_file = |error: Error| Error { place: format!("{}: {}", path.display(), error.place), ..error };
+        self.refuse_missing(|key| key == "data_backend_config")?;
         let data = DataBackends::of_file(path, self).map_err(at_file)?;
         data.missing.first().map_or(Ok(()), |missing| Err(at_file(missing.error(None))))?;
         Ok(data)

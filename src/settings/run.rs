@@ -134,6 +134,8 @@ pub struct Origin {
     pub given: Map<String, Value>,
     /// What the file says of data sets that do not say it themselves.
     pub of_data_sets: Map<String, Value>,
+    /// What is to be read and is not there.
+    missing: Vec<Missing>,
 }
 
 impl RunSettings {
@@ -141,16 +143,20 @@ impl RunSettings {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a value that its key cannot have, settings that contradict
-    /// each other, one that training needs and that is not set, or a file to read that is not there.
+    /// each other, one that training needs and that is not set.
     pub fn load(config: &Path, overrides: &[(String, String)]) -> Result<Self> {
         let source = Source::open(config)?;
-        let given = Self::given(&source, source.path.parent(), overrides)?;
-        let missing = given.missing.first().map(|missing| missing.error(revision(&given.values)));
-        let mut settings = Self::checked(given)?;
+        let mut settings = Self::checked(Self::given(&source, source.path.parent(), overrides)?)?;
         settle::needed_to_train(&settings)?;
-        missing.map_or(Ok(()), Err)?;
+        settings.refuse_missing(|key| key == "user_prompt_library")?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
+    }
+
+    /// Refuses paths to read that lead nowhere, of the settings that `meant` chooses; says where each was looked for.
+    pub fn refuse_missing(&self, meant: impl Fn(&str) -> bool) -> Result<()> {
+        let missing = self.origin.missing.iter().find(|missing| meant(missing.key));
+        missing.map_or(Ok(()), |missing| Err(missing.error(revision(&self.origin.given))))
     }
 
     /// The settings for drawing images with `model`: the same table, without what only training needs.
@@ -188,12 +194,14 @@ impl RunSettings {
             dialect: source.dialect,
             given: given.values.clone(),
             of_data_sets: translated.of_data_sets,
+            missing: Vec::new(),
         };
         if source.dialect == Dialect::Kohya {
             kohya::fill_defaults(&mut given.values);
         }
         model_from_hub(&mut given)?;
-        Ok(GivenRun { origin, values: given.values, ignored: given.ignored, missing: given.missing })
+        let origin = Origin { missing: given.missing, ..origin };
+        Ok(GivenRun { origin, values: given.values, ignored: given.ignored })
     }
 
     fn checked(mut given: GivenRun) -> Result<Self> {
@@ -240,7 +248,6 @@ struct GivenRun {
     origin: Origin,
     values: Map<String, Value>,
     ignored: Vec<(String, String)>,
-    missing: Vec<Missing>,
 }
 
 fn revision(values: &Map<String, Value>) -> Option<&str> {
