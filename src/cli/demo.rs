@@ -74,6 +74,7 @@ fn places(out: &Path) -> String {
     format!(
         "\
 before and after:  {out}/output/before_after.png
+other strengths:   {out}/output/strengths.png
 single images:     {out}/output/validation/
 the LoRA:          {out}/output/pytorch_lora_weights.safetensors
 loss and rates:    {out}/output/training.png, metrics.jsonl, tensorboard/

@@ -6,6 +6,7 @@ use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
 use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
 use crate::device::Limits;
+use crate::diffusion::sampler::{Guidance, SkipLayerGuidance};
 use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
@@ -18,7 +19,7 @@ use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
 use crate::train::recipe::Recipe;
 use crate::train::step::{StepModel, StepShape};
-use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
+use crate::validate::{Drawing, Picture, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,6 +60,28 @@ pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
     ModelFiles::open(&settings.pretrained_model_name_or_path, &overrides)
 }
 
+/// The skip-layer guidance that the settings ask for.
+pub fn skip_layers(settings: &RunSettings) -> Option<SkipLayerGuidance> {
+    (!settings.validation_guidance_skip_layers.is_empty()).then_some(SkipLayerGuidance {
+        start: settings.validation_guidance_skip_layers_start,
+        stop: settings.validation_guidance_skip_layers_stop,
+        scale: settings.validation_guidance_skip_scale,
+    })
+}
+
+/// Whether the model has the blocks that are to be skipped.
+pub fn check_skipped_blocks(config: &MmditConfig, settings: &RunSettings) -> Result<()> {
+    let depth = config.depth;
+    match settings.validation_guidance_skip_layers.iter().find(|&&block| block >= depth) {
+        None => Ok(()),
+        Some(block) => {
+            let cause = format!("the model has no block {block}");
+            Err(Error::setting("validation_guidance_skip_layers", cause)
+                .hint(format!("its blocks are 0 to {}", depth - 1)))
+        }
+    }
+}
+
 /// Whether pictures of this size can be drawn.
 pub fn check_size(config: &MmditConfig, key: &str, size: Size) -> Result<()> {
     let (width, height) = (size.width as usize, size.height as usize);
@@ -82,6 +105,7 @@ impl Opened {
     pub fn open(settings: RunSettings, backends: DataBackends, check_pixels: bool) -> Result<Self> {
         let model = open_model(&settings)?;
         let config = MmditConfig::from_weights(&model.mmdit)?;
+        check_skipped_blocks(&config, &settings)?;
         if !settings.validation_prompts.is_empty() {
             for &size in &settings.validation_resolution {
                 check_size(&config, "validation_resolution", size)?;
@@ -185,13 +209,26 @@ impl Opened {
         if settings.validation_prompts.is_empty() {
             return Vec::new();
         }
-        let shape = |size: &Size| Shape {
+        let (guidance, skipping) = (Guidance(settings.validation_guidance), skip_layers(settings).is_some());
+        let shapes = |size: &Size| {
+            let size = (size.width as usize, size.height as usize);
+            Shape::of_picture(size, self.text_tokens(), guidance, skipping)
+        };
+        settings.validation_resolution.iter().flat_map(shapes).collect()
+    }
+
+    /// How a validation picture of `size` is drawn.
+    pub fn validation_picture(&self, size: Size) -> Picture {
+        let settings = &self.settings;
+        Picture {
             width: size.width as usize,
             height: size.height as usize,
-            text_tokens: self.text_tokens(),
-            guided: settings.validation_guidance > 1.0,
-        };
-        settings.validation_resolution.iter().map(shape).collect()
+            steps: settings.validation_num_inference_steps,
+            guidance: settings.validation_guidance,
+            seed: settings.validation_seed,
+            shift: f64::from(self.model.scheduler_shift),
+            skip_layers: skip_layers(settings),
+        }
     }
 
     /// The model as it draws validation pictures with `adapters`.
@@ -201,6 +238,7 @@ impl Opened {
             config: &self.config,
             adapters,
             persistent: &self.persistent,
+            skipped_blocks: &self.settings.validation_guidance_skip_layers,
         }
     }
 
@@ -224,7 +262,7 @@ impl Opened {
         for shape in shapes {
             let (transformer, ..) = Drawing::record(&model, shape)?;
             let mut modulation = Program::new();
-            let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
+            let rows = shape.part.rows() * STEPS_AHEAD;
             record_modulation(&mut modulation, &self.config, &adapters, &self.persistent, rows)?;
             let decoder = vae.record(Direction::Decode, shape.width, shape.height)?.program;
             let programs = [transformer, modulation, decoder].into_iter();

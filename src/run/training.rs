@@ -12,9 +12,9 @@ use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
+use crate::report::plot;
 use crate::report::tensorboard::EventWriter;
-use crate::report::{grid, plot};
-use crate::run::validation::{Drawn, Validation};
+use crate::run::validation::{self, Drawn, Validation};
 use crate::run::{Opened, disk};
 use crate::settings::SaveDtype;
 use crate::train::checkpoint::{self, Restored, Snapshot};
@@ -22,7 +22,6 @@ use crate::train::data::SampleKeys;
 use crate::train::output_folder::{OpenOptions, OutputFolder, Resume};
 use crate::train::trainer::TrainerParts;
 use crate::train::{StepReport, Trainer, TrainingData};
-use image::RgbImage;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -313,7 +312,11 @@ impl Running<'_, '_> {
     fn finish(&mut self, trainer: &mut Trainer<'_>, events: &mut EventWriter) -> Result<()> {
         self.validate(trainer, events)?;
         plot::write(&self.output.plot(), &metrics::read(&self.output.metrics())?)?;
-        self.before_after(trainer.step())?;
+        validation::before_after(self.opened, self.output, trainer.step())?;
+        let step = trainer.step();
+        if let Some(validation) = &mut self.validation {
+            validation.draw_strengths(trainer.engine(), self.output, step)?;
+        }
         checkpoint::export(self.output, trainer.step())?;
         let engine = trainer.engine();
         let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
@@ -323,28 +326,6 @@ impl Running<'_, '_> {
             weights + persistent + arena
         ));
         Ok(())
-    }
-
-    /// The grid of the first and the last validation pictures, where both are there.
-    fn before_after(&self, last: u64) -> Result<()> {
-        let settings = &self.opened.settings;
-        let mut rows = Vec::new();
-        for prompt in &settings.validation_prompts {
-            for size in &settings.validation_resolution {
-                let read = |step: u64| -> Option<RgbImage> {
-                    let path = self.output.validation_image(step, &prompt.name, size.width, size.height);
-                    Some(image::open(path).ok()?.to_rgb8())
-                };
-                if let (Some(before), Some(after)) = (read(0), read(last)) {
-                    rows.push(grid::GridRow { label: prompt.text.clone(), pictures: vec![before, after] });
-                }
-            }
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let columns = ["before".to_owned(), format!("after {last} steps")];
-        grid::write(&self.output.before_after(), &columns, &rows)
     }
 }
 

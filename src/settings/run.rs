@@ -103,11 +103,17 @@ pub struct RunSettings {
     #[serde(default)]
     pub validation_negative_prompt: String,
     pub validation_guidance: f64,
+    #[serde(default)]
+    pub validation_guidance_skip_layers: Vec<usize>,
+    pub validation_guidance_skip_layers_start: f64,
+    pub validation_guidance_skip_layers_stop: f64,
+    pub validation_guidance_skip_scale: f64,
     pub validation_num_inference_steps: usize,
     pub validation_seed: u64,
     pub validation_steps: u64,
     pub validation_resolution: Vec<Size>,
     pub disable_benchmark: bool,
+    pub validation_strengths: Vec<f64>,
 
     pub checkpointing_steps: u64,
     pub checkpoints_total_limit: usize,
@@ -212,6 +218,7 @@ impl RunSettings {
             compat::apply(&mut given.values, version)?;
         }
         settle::shorthands(&mut given.values)?;
+        settle::turbo(&mut given.values);
         settle::needed_always(&given.values)?;
         let mut values = read::with_defaults(&given.values, RUN)?;
         settle::meanings(&mut values);
