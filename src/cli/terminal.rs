@@ -4,6 +4,7 @@
 
 use super::failure::Failure;
 use crate::error::Error;
+use crate::settings::{Remark, Severity};
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -39,6 +40,31 @@ pub fn ignored_settings<'a>(ignored: impl IntoIterator<Item = &'a (String, Strin
     for (key, why) in ignored {
         note(format_args!("ignored: setting `{key}`: {why}"));
     }
+}
+
+/// Remarks on settings, each as a paragraph that fits a terminal.
+pub fn remarks(remarks: &[Remark]) -> String {
+    let paragraph = |remark: &Remark| {
+        let mark = if remark.severity == Severity::Warning { "!" } else { "-" };
+        wrapped(&format!("{}: {}", remark.about, remark.text), mark)
+    };
+    remarks.iter().map(paragraph).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` in lines of at most 80 columns behind `mark`.
+fn wrapped(text: &str, mark: &str) -> String {
+    const COLUMNS: usize = 76;
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            lines.push(std::mem::take(&mut line));
+        }
+        let gap = if line.is_empty() { "" } else { " " };
+        line.push_str(gap);
+        line.push_str(word);
+    }
+    lines.push(line);
+    format!("{mark} {}", lines.join("\n  "))
 }
 
 /// Prints the parser's answer to a command line that runs no command: help, the version, or what is wrong.

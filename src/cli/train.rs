@@ -10,7 +10,7 @@ use crate::report::metrics::StepMetrics;
 use crate::report::progress::Progress;
 use crate::run::Opened;
 use crate::run::training::{self, Observer, Outcome};
-use crate::settings::{self, RunSettings};
+use crate::settings::{self, RunSettings, Severity};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -40,6 +40,11 @@ pub struct TrainArgs {
     /// A setting that wins over the file; may be given many times, an empty value takes the default
     #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
     pub set: Vec<Override>,
+
+    /// Do what SimpleTuner really did where its names say something else: `simpletuner`, or of a version,
+    /// `simpletuner=1.1.4`; its defaults hold too
+    #[arg(long, value_name = "WHOSE")]
+    pub compat: Option<String>,
 }
 
 fn explanation() -> String {
@@ -60,11 +65,12 @@ stops; a second one stops at once.
 
 /// Trains; says how the run ended.
 pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure> {
-    let settings = RunSettings::load(&args.config, &args.set)?;
+    let settings = RunSettings::load(&args.config, &overrides::with_compat(&args.set, args.compat.as_deref()))?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let device = device::announced(device, settings.device)?;
     let opened = Opened::open(settings, data, true)?;
+    warnings(&opened);
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let stop = stop_on_signals()?;
@@ -83,6 +89,20 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
         )),
     }
     Ok(outcome)
+}
+
+/// Says what in the settings may well not be what their author believes; the rest of the remarks are `plan`'s.
+fn warnings(opened: &Opened) {
+    let mut remarks =
+        settings::remarks(&opened.settings, &opened.backends, opened.schedule.total_steps() as u64);
+    let all = remarks.len();
+    remarks.retain(|remark| remark.severity == Severity::Warning);
+    if !remarks.is_empty() {
+        terminal::note(terminal::remarks(&remarks));
+    }
+    if remarks.len() < all {
+        terminal::note("`sargent plan` says more about these settings");
+    }
 }
 
 /// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.

@@ -5,7 +5,7 @@ use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
 use super::places::Missing;
 use super::read::{self, Given};
-use super::{kohya, resume, source};
+use super::{kohya, resume, simpletuner, source};
 use super::run::{RunSettings, in_header};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ impl DataBackends {
     fn of_file(path: &Path, run: &RunSettings) -> Result<Self> {
         let written = source::structured(path)?;
         if !written.is_object() {
-            return Self::from_json(&written, run, path.parent());
+            return Self::from_json(&with_what_holds_for_all(written, run), run, path.parent());
         }
         let (list, ignored) = kohya::data_sets(&written, run, path)?;
         let mut data = Self::from_json(&list, run, path.parent())?;
@@ -209,6 +209,18 @@ impl DataBackends {
     }
 }
 
+/// The list with the keys of data sets that the settings file has for all of them.
+fn with_what_holds_for_all(mut list: Value, run: &RunSettings) -> Value {
+    let sets = list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+    let of_pictures = |set: &Map<String, Value>| set.get("dataset_type").is_none_or(|kind| kind == IMAGES);
+    for set in sets.filter(|set| of_pictures(set)) {
+        for (name, value) in &run.origin.of_data_sets {
+            set.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    list
+}
+
 /// An entry as given, with the name by which errors call it.
 struct Entry {
     name: String,
@@ -221,7 +233,8 @@ impl Entry {
         let object =
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
-        let given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
+        let filled = object.iter().map(|(key, value)| (key.clone(), simpletuner::filled(value, &name)));
+        let given = read::object(&filled.collect(), BACKEND, folder).map_err(|e| at_entry(&name, e))?;
         if !given.values.contains_key("id") {
             return Err(at_entry(&number, Error::setting("id", "it is required and not set")));
         }

@@ -16,9 +16,11 @@ mod nearest;
 mod places;
 mod prompts;
 mod read;
+mod remarks;
 mod resume;
 mod run;
 mod settle;
+mod simpletuner;
 mod source;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use document::{document, help};
 pub use keys::{Effect, Key, Section};
 pub use kind::Kind;
 pub use prompts::ValidationPrompt;
+pub use remarks::{Remark, Severity, remarks};
 pub use run::{RunSettings, parse_settings_bytes};
 pub use source::Dialect;
 

@@ -8,9 +8,9 @@ use super::compat::{self, Compat};
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::source::{Dialect, Source};
+use super::source::{Dialect, Source, Translated};
 use super::places::{self, Missing};
-use super::{MODEL, hub, kohya, resume, settle};
+use super::{MODEL, hub, kohya, resume, settle, simpletuner};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -191,7 +191,11 @@ impl RunSettings {
     fn given(source: &Source, folder: Option<&Path>, overrides: &[(String, String)]) -> Result<GivenRun> {
         let translated = match source.dialect {
             Dialect::Kohya => kohya::training(source)?,
-            _ => kohya::Training { entries: source.entries.clone(), ..Default::default() },
+            Dialect::Sargent | Dialect::SimpleTuner => {
+                let mut entries = source.entries.clone();
+                let of_data_sets = simpletuner::of_data_sets(&mut entries);
+                Translated { entries, of_data_sets, ignored: Vec::new() }
+            }
         };
         let mut given = read::object(&translated.entries, RUN, folder)?;
         given.ignored.splice(..0, source.ignored.iter().chain(&translated.ignored).cloned());
@@ -202,8 +206,10 @@ impl RunSettings {
             of_data_sets: translated.of_data_sets,
             missing: Vec::new(),
         };
-        if source.dialect == Dialect::Kohya {
-            kohya::fill_defaults(&mut given.values);
+        match source.dialect {
+            Dialect::Kohya => kohya::fill_defaults(&mut given.values),
+            Dialect::SimpleTuner => simpletuner::resolve(&mut given),
+            Dialect::Sargent => {}
         }
         model_from_hub(&mut given)?;
         let origin = Origin { missing: given.missing, ..origin };

@@ -15,20 +15,9 @@ use super::foreign;
 use super::keys::{RUN, Section};
 use super::kind::shown;
 use super::nearest::nearest;
-use super::source::Source;
+use super::source::{Source, Translated};
 use crate::error::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
-
-/// What a training config says, under this program's names.
-#[derive(Debug, Default)]
-pub struct Training {
-    /// The settings of the run.
-    pub entries: Map<String, Value>,
-    /// What holds for data sets that do not say it themselves.
-    pub of_data_sets: Map<String, Value>,
-    /// Keys without effect, each with the reason.
-    pub ignored: Vec<(String, String)>,
-}
 
 /// What kohya takes where nothing is given, and something else is the default here.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -63,8 +52,8 @@ pub fn fill_defaults(given: &mut Map<String, Value>) {
 ///
 /// # Errors
 /// A key that kohya does not know, one that cannot be honoured, a value that it cannot have.
-pub fn training(source: &Source) -> Result<Training> {
-    let mut training = Training::default();
+pub fn training(source: &Source) -> Result<Translated> {
+    let mut training = Translated::default();
     for (name, value) in &source.entries {
         let name = name.trim().trim_start_matches('-');
         match name {
@@ -82,7 +71,7 @@ pub fn training(source: &Source) -> Result<Training> {
 }
 
 /// Where the data sets are described: in a file of their own, else in this one.
-fn data_config(source: &Source, training: &mut Training) -> Result<()> {
+fn data_config(source: &Source, training: &mut Translated) -> Result<()> {
     let text = |name: &str| source.entries.get(name).filter(|value| !is_unset(value));
     let here = || source.path.to_str().map(Value::from);
     let config = text("dataset_config").cloned().or_else(|| text("train_data_dir").and_then(|_| here()));
@@ -112,7 +101,7 @@ fn warmup_share(entries: &mut Map<String, Value>) {
     }
 }
 
-fn entry(name: &str, value: &Value, training: &mut Training) -> Result<()> {
+fn entry(name: &str, value: &Value, training: &mut Translated) -> Result<()> {
     if let Some(renamed) = keys::RENAMED.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours) {
         // A more particular key wins over the one that it refines, whichever comes first.
         training.entries.insert(renamed.to_owned(), value.clone());
@@ -162,8 +151,8 @@ fn foreign_key(name: &str, value: &Value, ignored: &mut Vec<(String, String)>) -
 fn arguments(
     key: &str,
     value: &Value,
-    training: &mut Training,
-    take: fn(&str, &str, &mut Training) -> Result<()>,
+    training: &mut Translated,
+    take: fn(&str, &str, &mut Translated) -> Result<()>,
 ) -> Result<()> {
     let texts: Vec<&str> = match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
@@ -180,7 +169,7 @@ fn arguments(
 }
 
 /// One of `network_args`: a setting of the same name, or one of [`keys::NETWORK`].
-fn network_argument(name: &str, value: &str, training: &mut Training) -> Result<()> {
+fn network_argument(name: &str, value: &str, training: &mut Translated) -> Result<()> {
     if Section::find(RUN, name).is_some() {
         training.entries.insert(name.to_owned(), value.into());
         return Ok(());
@@ -199,7 +188,7 @@ fn network_argument(name: &str, value: &str, training: &mut Training) -> Result<
 }
 
 /// One of `optimizer_args`: they are the pairs of `optimizer_config`, and `betas` is two of them.
-fn optimizer_argument(name: &str, value: &str, training: &mut Training) -> Result<()> {
+fn optimizer_argument(name: &str, value: &str, training: &mut Translated) -> Result<()> {
     let pairs = training.entries.entry("optimizer_config").or_insert_with(|| json!({}));
     let Value::Object(pairs) = pairs else { return Ok(()) };
     if name == "betas" {

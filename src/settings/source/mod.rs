@@ -39,6 +39,17 @@ pub struct Source {
     pub ignored: Vec<(String, String)>,
 }
 
+/// What a settings file says, under this program's names.
+#[derive(Debug, Default)]
+pub struct Translated {
+    /// The settings of the run.
+    pub entries: Map<String, Value>,
+    /// What holds for data sets that do not say it themselves.
+    pub of_data_sets: Map<String, Value>,
+    /// Keys without effect, each with the reason.
+    pub ignored: Vec<(String, String)>,
+}
+
 /// The forms of a settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {

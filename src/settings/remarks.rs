@@ -1,0 +1,439 @@
+//! Surprises in settings, said before they cost a night: what a name means here, what it meant where the file comes
+//! from, with the numbers of this very run.
+
+use super::backends::DataBackends;
+use super::choices::{GradClipMethod, LrScheduler};
+use super::compat::{self, Compat};
+use super::run::RunSettings;
+use super::source::Dialect;
+use serde::Serialize;
+use serde_json::Value;
+
+/// One surprise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The setting, or settings, that it is about.
+    pub about: String,
+    /// What is said, a sentence or two.
+    pub text: String,
+    /// How much it matters.
+    pub severity: Severity,
+}
+
+/// How much a remark matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// The run may well not do what its author believes.
+    Warning,
+}
+
+/// Every surprise in the settings and data sets of a run of `total_steps`.
+pub fn remarks(settings: &RunSettings, data: &DataBackends, total_steps: u64) -> Vec<Remark> {
+    let facts = Facts { settings, data, total_steps };
+    let mut all = Vec::new();
+    facts.whose(&mut all);
+    facts.learning_rate(&mut all);
+    facts.clipping(&mut all);
+    facts.repeats(&mut all);
+    facts.tokens(&mut all);
+    facts.noise_levels(&mut all);
+    facts.captions(&mut all);
+    facts.adapters(&mut all);
+    facts.loss(&mut all);
+    facts.defaults(&mut all);
+    all
+}
+
+/// What remarks are made from.
+struct Facts<'a> {
+    settings: &'a RunSettings,
+    data: &'a DataBackends,
+    total_steps: u64,
+}
+
+impl Facts<'_> {
+    fn is_from(&self, dialect: Dialect) -> bool {
+        self.settings.origin.dialect == dialect
+    }
+
+    /// Whether the file was written for SimpleTuner and is read by the names' own meanings.
+    fn from_simpletuner(&self) -> bool {
+        self.is_from(Dialect::SimpleTuner) && self.settings.compat == Compat::None
+    }
+
+    fn given(&self, name: &str) -> Option<&Value> {
+        self.settings.origin.given.get(name)
+    }
+
+    fn given_number(&self, name: &str) -> Option<f64> {
+        self.given(name).and_then(Value::as_f64)
+    }
+
+    fn whose(&self, all: &mut Vec<Remark>) {
+        match (self.settings.compat, self.settings.origin.dialect) {
+            (Compat::SimpleTuner(version), _) => all.push(note(
+                "compat",
+                format!(
+                    "what SimpleTuner {version} really did is reproduced; name another version with \
+                     --compat simpletuner=VERSION"
+                ),
+            )),
+            (Compat::None, Dialect::SimpleTuner) => all.push(note(
+                "compat",
+                "settings do what their names say; --compat simpletuner=VERSION does what SimpleTuner did".into(),
+            )),
+            (Compat::None, Dialect::Kohya) => all.push(note(
+                "compat",
+                "this is a config of kohya's scripts; where it sets nothing, their defaults hold".into(),
+            )),
+            (Compat::None, Dialect::Sargent) => {}
+        }
+    }
+
+    fn learning_rate(&self, all: &mut Vec<Remark>) {
+        let Some(given) = self.given("lr_scheduler").and_then(Value::as_str) else { return };
+        if self.is_from(Dialect::Kohya) {
+            return;
+        }
+        let compat = self.settings.compat.version();
+        let half = self.settings.lr_warmup_steps;
+        match (given, compat) {
+            ("cosine", None) if half > 0 => all.push(warning("lr_scheduler", self.cosine_here(half))),
+            ("cosine", None) if self.is_from(Dialect::SimpleTuner) => all.push(warning(
+                "lr_scheduler",
+                format!(
+                    "`cosine` is here one descent to 0 in {} steps; SimpleTuner refuses it without \
+                     lr_warmup_steps, or since 3.0.8 swings every 2000 steps",
+                    grouped(self.total_steps)
+                ),
+            )),
+            ("cosine" | "cosine_wave" | "sine", _) if self.is_wave() => {
+                all.push(note("lr_scheduler", format!("`{given}` is a wave: {}", self.wave(half))));
+            }
+            ("cosine_with_restarts", None) if self.is_from(Dialect::SimpleTuner) => all.push(warning(
+                "lr_scheduler",
+                format!(
+                    "`cosine_with_restarts` is here a warm-up of {half} steps and {} descents; in SimpleTuner it \
+                     stays at {:e} all the time",
+                    self.settings.lr_num_cycles, self.settings.learning_rate
+                ),
+            )),
+            ("cosine_with_restarts", Some(_)) => all.push(warning(
+                "lr_scheduler",
+                format!(
+                    "`cosine_with_restarts` stays at {:e} all the time, as in SimpleTuner",
+                    self.settings.learning_rate
+                ),
+            )),
+            ("polynomial", None) if self.from_simpletuner() => self.polynomial(all),
+            ("constant", None) if half > 0 && self.is_from(Dialect::SimpleTuner) => all.push(note(
+                "lr_scheduler",
+                format!(
+                    "`constant` with lr_warmup_steps {half} warms up here, as in SimpleTuner since 4.0; before, it \
+                     did not"
+                ),
+            )),
+            _ => {}
+        }
+        if half > self.total_steps && !self.is_wave() {
+            all.push(warning(
+                "lr_warmup_steps",
+                format!(
+                    "the warm-up of {} steps is longer than the run of {}: the learning rate never gets to {:e}",
+                    grouped(half),
+                    grouped(self.total_steps),
+                    self.settings.learning_rate
+                ),
+            ));
+        }
+    }
+
+    fn is_wave(&self) -> bool {
+        matches!(self.settings.lr_scheduler, LrScheduler::CosineWave | LrScheduler::Sine)
+    }
+
+    fn cosine_here(&self, warmup: u64) -> String {
+        format!(
+            "`cosine` is here a warm-up of {} steps and one descent to 0 at step {}; in SimpleTuner it is a wave \
+             without warm-up: {}. `cosine_wave` is that",
+            grouped(warmup),
+            grouped(self.total_steps),
+            self.wave(warmup)
+        )
+    }
+
+    /// The wave in words: half its period, how often it swings, where it ends.
+    fn wave(&self, half: u64) -> String {
+        use std::f64::consts::PI;
+        let half = half.max(1);
+        let (low, high) = (self.lowest_rate(), self.settings.learning_rate);
+        let phase = PI * self.total_steps as f64 / half as f64;
+        let is_sine = self.settings.lr_scheduler == LrScheduler::Sine;
+        let height = if is_sine { phase.sin() } else { phase.cos() };
+        let end = low + (high - low) * (1.0 + height) / 2.0;
+        let swings = self.total_steps as f64 / (2 * half) as f64;
+        let swings = if swings.fract() == 0.0 { counted(swings as u64, "swing") } else { format!("{swings:.1} swings") };
+        format!(
+            "half a period is lr_warmup_steps={}, {swings} in {} steps between {high:e} and {low:e}, ending at {}",
+            grouped(half),
+            grouped(self.total_steps),
+            rate(end)
+        )
+    }
+
+    /// The lowest rate of the wave: SimpleTuner's default where none was given.
+    fn lowest_rate(&self) -> f64 {
+        match self.settings.compat {
+            Compat::None if !self.is_wave() => self.given_number("lr_end").unwrap_or(4e-7),
+            _ => self.settings.lr_end,
+        }
+    }
+
+    fn polynomial(&self, all: &mut Vec<Remark>) {
+        let unset = |name: &str| self.given(name).is_none();
+        if unset("lr_power") || unset("lr_end") {
+            let s = self.settings;
+            all.push(note(
+                "lr_scheduler",
+                format!(
+                    "`polynomial` goes here to lr_end {:e} with lr_power {}; SimpleTuner's defaults are 4e-7 and 0.8",
+                    s.lr_end, s.lr_power
+                ),
+            ));
+        }
+    }
+
+    fn clipping(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        let given = self.given_number("max_grad_norm");
+        if let Some(version) = s.compat.version() {
+            if version < compat::CLAMPED && s.max_grad_norm == compat::FORCED_NORM && given > Some(compat::FORCED_NORM) {
+                let given = given.unwrap_or_default();
+                all.push(warning(
+                    "max_grad_norm",
+                    format!(
+                        "{given} is set, yet SimpleTuner {version} clips SD3's gradients to 0.01 whatever is set; \
+                         i_know_what_i_am_doing=true lets it be"
+                    ),
+                ));
+            } else if version >= compat::CLAMPED && self.given("grad_clip_method").is_none() {
+                all.push(note(
+                    "grad_clip_method",
+                    format!("each element is clamped to {}, SimpleTuner's default since 1.2.2", s.max_grad_norm),
+                ));
+            }
+            return;
+        }
+        if self.from_simpletuner() && s.max_grad_norm != compat::FORCED_NORM {
+            let here = match s.grad_clip_method {
+                GradClipMethod::Norm => format!("gradients are clipped here to the norm {}", s.max_grad_norm),
+                GradClipMethod::Value => format!("each element is clamped here to {}", s.max_grad_norm),
+            };
+            all.push(warning(
+                "max_grad_norm",
+                format!(
+                    "{here}; SimpleTuner 1.1.4 to 1.2.1 forced the norm 0.01 for SD3 whatever was set, and since \
+                     1.2.2 clamps each element to max_grad_norm unless grad_clip_method is `norm`. A learning rate \
+                     found there may be far too high here"
+                ),
+            ));
+        }
+    }
+
+    fn repeats(&self, all: &mut Vec<Remark>) {
+        for set in self.data.images.iter().filter(|set| set.repeats > 0) {
+            let (repeats, passes) = (set.repeats, set.passes());
+            let text = if self.is_from(Dialect::Kohya) {
+                format!("num_repeats {passes} is {passes} passes an epoch; SimpleTuner calls that repeats {repeats}")
+            } else {
+                format!(
+                    "{} are {passes} passes over `{}` an epoch, as in SimpleTuner; kohya's num_repeats {repeats} \
+                     would be {}, which is repeats {} here",
+                    counted(repeats.into(), "repeat"),
+                    set.id,
+                    counted(repeats.into(), "pass"),
+                    repeats - 1
+                )
+            };
+            all.push(note("repeats", text));
+        }
+    }
+
+    fn tokens(&self, all: &mut Vec<Remark>) {
+        let here = self.settings.tokenizer_max_length;
+        let text = match (self.settings.compat.version(), self.settings.origin.dialect) {
+            (Some(version), _) => format!("T5 reads {here} tokens of a caption, as in SimpleTuner {version}; CLIP 77"),
+            (None, Dialect::SimpleTuner) => format!(
+                "T5 reads {here} tokens of a caption and CLIP 77; T5 read 77 in SimpleTuner 1.1.4, 256 from 1.1.5 to \
+                 1.2.1, and reads 154 since 1.2.2"
+            ),
+            (None, Dialect::Kohya) => return,
+            (None, Dialect::Sargent) => return,
+        };
+        all.push(note("tokenizer_max_length", text));
+    }
+
+    fn noise_levels(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        if s.flow_schedule_auto_shift && self.from_simpletuner() {
+            all.push(warning(
+                "flow_schedule_auto_shift",
+                "the shift follows the picture's size here; in SimpleTuner since 1.1.5 the default \
+                 flow_schedule_shift 3 wins over it unless that is set to 0"
+                    .into(),
+            ));
+        } else if s.compat != Compat::None && self.given("flow_schedule_auto_shift") == Some(&true.into()) {
+            all.push(warning(
+                "flow_schedule_auto_shift",
+                format!("it has no effect, because flow_schedule_shift {} wins over it", s.flow_schedule_shift),
+            ));
+        } else if self.from_simpletuner() && self.given("flow_schedule_shift").is_none() {
+            all.push(note(
+                "flow_schedule_shift",
+                format!("noise levels are shifted by {}; SimpleTuner 1.1.4 did not shift", s.flow_schedule_shift),
+            ));
+        }
+    }
+
+    fn captions(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        if !self.from_simpletuner() {
+            return;
+        }
+        if self.given("caption_dropout_probability").is_none() {
+            all.push(note(
+                "caption_dropout_probability",
+                format!(
+                    "not set, so {}; SimpleTuner drops 0.1 of the captions by default since 3.0",
+                    s.caption_dropout_probability
+                ),
+            ));
+        }
+    }
+
+    fn adapters(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        let (rank, alpha) = (s.lora_rank, s.lora_alpha);
+        let dropout = self.given_number("lora_dropout").filter(|&dropout| dropout > 0.0);
+        if let Some(version) = s.compat.version().filter(|&version| version < compat::DROPS) {
+            if let Some(dropout) = dropout {
+                all.push(note(
+                    "lora_dropout",
+                    format!("{dropout} is set; SimpleTuner {version} never applied it to SD3, so it is 0"),
+                ));
+            }
+        } else if let Some(dropout) = dropout.filter(|_| self.from_simpletuner()) {
+            all.push(note(
+                "lora_dropout",
+                format!("{dropout} of the adapters' input is dropped here; SimpleTuner 1.x never did so for SD3"),
+            ));
+        }
+        if self.is_from(Dialect::Kohya) && self.given("lora_alpha").is_none() && rank > 1 {
+            all.push(warning(
+                "network_alpha",
+                format!("not set, so kohya's default 1 holds: the adapters' output is scaled by 1/{rank}"),
+            ));
+        } else if (alpha / rank as f64 - 1.0).abs() > 1e-9 {
+            all.push(note(
+                "lora_alpha",
+                format!("{alpha} at rank {rank}: the adapters' output is scaled by {}", alpha / rank as f64),
+            ));
+        }
+        if self.is_from(Dialect::Kohya) && self.given("lora_targets").is_none() {
+            all.push(note(
+                "network_module",
+                "every linear in the blocks gets an adapter, but for adaLN, which kohya adapts too; its text encoders' \
+                 adapters are left out"
+                    .into(),
+            ));
+        }
+    }
+
+    fn loss(&self, all: &mut Vec<Remark>) {
+        if self.is_from(Dialect::Kohya) {
+            all.push(warning(
+                "loss",
+                "the loss is that of the velocity; kohya's is that of the picture, sigma² times it, which at sigma 0.1 \
+                 counts 1 %. The same learning rate moves more here, most of all at low noise"
+                    .into(),
+            ));
+        } else if self.from_simpletuner() {
+            all.push(note(
+                "loss",
+                "the loss is that of the velocity, as in SimpleTuner; kohya's and diffusers' scripts weigh it by \
+                 sigma², so learning rates do not carry over from there"
+                    .into(),
+            ));
+        }
+    }
+
+    /// Defaults that differ, of keys that were not given.
+    fn defaults(&self, all: &mut Vec<Remark>) {
+        if !self.from_simpletuner() {
+            return;
+        }
+        let s = self.settings;
+        let unset = |name: &str| self.given(name).is_none();
+        let mut say = |name: &str, here: String, there: &str| {
+            if unset(name) {
+                all.push(note(name, format!("not set, so {here}; SimpleTuner's default is {there}")));
+            }
+        };
+        say("learning_rate", rate(s.learning_rate), "4e-7");
+        say("lr_scheduler", format!("`{}`", s.lr_scheduler), "`sine` before 3.0, `constant_with_warmup` since");
+        say("optimizer", format!("`{}`", s.optimizer), "`adamw_bf16` since 3.0; before, none");
+        let names_captions = |set: &super::BackendSettings| set.caption_strategy == s.caption_strategy;
+        if self.data.images.iter().any(names_captions) {
+            let strategy = format!("`{}` where a data set does not say", s.caption_strategy);
+            say("caption_strategy", strategy, "`filename`");
+        }
+    }
+}
+
+fn note(about: &str, text: String) -> Remark {
+    Remark { about: about.to_owned(), text, severity: Severity::Note }
+}
+
+fn warning(about: &str, text: String) -> Remark {
+    Remark { about: about.to_owned(), text, severity: Severity::Warning }
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Some things, small numbers in words.
+fn counted(number: u64, what: &str) -> String {
+    const WORDS: [&str; 13] =
+        ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    let word = WORDS.get(number as usize).map_or_else(|| grouped(number), |word| (*word).to_owned());
+    let plural = match (number, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{word} {what}{plural}")
+}
+
+/// A learning rate as people write it.
+fn rate(rate: f64) -> String {
+    let rounded = format!("{rate:.3e}");
+    let (digits, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    format!("{digits}e{exponent}")
+}
+
+#[cfg(test)]
+mod tests;
