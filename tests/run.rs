@@ -9,6 +9,7 @@ mod run {
     mod drawing;
     mod emulated;
     mod encoding;
+    mod examples;
     mod interrupting;
     mod mistakes;
     mod optimizers;

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct PlanArgs {
-    /// The settings file
+    /// The settings file, or its folder
     pub config: PathBuf,
 
     /// A setting that wins over the file; may be given many times, an empty value takes the default

@@ -19,7 +19,8 @@ use std::sync::atomic::AtomicBool;
 
 /// Train a LoRA as a settings file says
 ///
-/// The settings file is a JSON object of the settings below, under SimpleTuner's names; a minimal one:
+/// The settings are a file or the folder that holds it: JSON, TOML or SimpleTuner's config.env of the settings below,
+/// under SimpleTuner's names, or a TOML config of kohya's scripts. A minimal one:
 ///
 /// {
 ///   "pretrained_model_name_or_path": "models/stable-diffusion-3.5-medium",
@@ -34,7 +35,7 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = explanation())]
 pub struct TrainArgs {
-    /// The settings file
+    /// The settings file, or its folder
     pub config: PathBuf,
 
     /// A setting that wins over the file; may be given many times, an empty value takes the default
@@ -57,6 +58,8 @@ Examples:
   sargent train config.json --set max_train_steps=2000 --set learning_rate=2e-4
   sargent train config.json --set resume_from_checkpoint=latest     go on where the last run stopped
   sargent train config.json --set overwrite=true                    begin afresh in the same folder
+  sargent train config --compat simpletuner=1.1.4                   as that version of SimpleTuner did
+  sargent train output/settings.json --set output_dir=again         repeat a run
 
 The output folder then holds pytorch_lora_weights.safetensors, checkpoint-N/, validation/,
 metrics.jsonl, tensorboard/, plots, and the settings as used. Ctrl-C writes a checkpoint and

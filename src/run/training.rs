@@ -106,7 +106,8 @@ pub fn train(
         // Whatever can be found wrong beforehand has been looked for: the earlier run may go now.
         None => output.start_over()?,
     }
-    output.write_settings(&as_used["run"], &as_used["data"])?;
+    let (data_backends, prompts) = (output.data_backends(), output.prompts());
+    output.write_settings(&opened.settings.whole(&opened.backends, &data_backends, &prompts))?;
     let run = Running { opened, output: &output, observer, as_used, validation, stop };
     run.go_on(trainer)
 }

@@ -257,3 +257,117 @@ impl<'de> Deserialize<'de> for Compat {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(version: &str, given: Value) -> Map<String, Value> {
+        let mut given = given.as_object().unwrap().clone();
+        apply(&mut given, version.parse().unwrap()).unwrap();
+        given
+    }
+
+    /// What the tags of SimpleTuner have.
+    #[test]
+    fn each_version_has_its_own_defaults() {
+        for (version, tokens, clip, method, scheduler, warmup, shift, dropout, captions) in [
+            ("1.1.4", 77, 0.01, "norm", "sine", 500, 1.0, 0.0, 0.0),
+            ("v1.1.5", 256, 0.01, "norm", "sine", 500, 3.0, 0.0, 0.0),
+            ("v1.2.1", 256, 0.01, "norm", "sine", 500, 3.0, 0.0, 0.0),
+            ("v1.2.2", 154, 2.0, "value", "sine", 500, 3.0, 0.0, 0.0),
+            ("1.3.0", 154, 2.0, "value", "sine", 500, 3.0, 0.0, 0.0),
+            ("v2", 154, 2.0, "value", "sine", 500, 3.0, 0.1, 0.0),
+            ("3.0.0", 154, 2.0, "value", "constant_with_warmup", 0, 3.0, 0.1, 0.1),
+            ("HEAD", 154, 2.0, "value", "constant_with_warmup", 0, 3.0, 0.1, 0.1),
+        ] {
+            let all = applied(version, json!({}));
+            let expected = json!({"tokenizer_max_length": tokens, "max_grad_norm": clip, "grad_clip_method": method,
+                "lr_scheduler": scheduler, "lr_warmup_steps": warmup, "flow_schedule_shift": shift,
+                "lora_dropout": dropout, "caption_dropout_probability": captions, "learning_rate": 4e-7,
+                "lr_end": 4e-7, "adam_epsilon": 1e-6, "optimizer": "adamw_bf16", "num_train_epochs": 1});
+            for (name, value) in expected.as_object().unwrap() {
+                assert_eq!(all[name], *value, "{name} in {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_given_is_kept_but_for_what_is_forced() {
+        let given = json!({"max_grad_norm": 1.5, "tokenizer_max_length": 512, "lora_dropout": 0.2, "lr_end": 0.0,
+            "max_train_steps": 10, "optimizer_config": {"eps": "1e-8"}});
+        let old = applied("1.1.4", given.clone());
+        assert_eq!((&old["max_grad_norm"], &old["tokenizer_max_length"]), (&json!(0.01), &json!(77)));
+        assert_eq!((&old["lora_dropout"], &old["lr_end"], old.get("num_train_epochs")), (&json!(0.0), &json!(0.0), None));
+        assert_eq!(old.get("adam_epsilon"), None);
+        let mut knowing = given.clone();
+        knowing["i_know_what_i_am_doing"] = json!(true);
+        let knowing = applied("1.1.4", knowing);
+        assert_eq!((&knowing["max_grad_norm"], &knowing["tokenizer_max_length"]), (&json!(1.5), &json!(512)));
+        let new = applied("4", given);
+        assert_eq!((&new["max_grad_norm"], &new["lora_dropout"]), (&json!(1.5), &json!(0.2)));
+        assert_eq!(applied("1.1.4", json!({"max_grad_norm": 0.005}))["max_grad_norm"], 0.005);
+    }
+
+    #[test]
+    fn schedules_are_what_they_really_were() {
+        let rate = |version: &str, scheduler: &str, warmup: u64| {
+            let all = applied(version, json!({"lr_scheduler": scheduler, "lr_warmup_steps": warmup}));
+            (all["lr_scheduler"].as_str().unwrap().to_owned(), all["lr_warmup_steps"].as_u64().unwrap())
+        };
+        assert_eq!(rate("1.1.4", "cosine", 2400), ("cosine_wave".into(), 2400));
+        assert_eq!(rate("4.8", "cosine", 0), ("cosine_wave".into(), 1000));
+        assert_eq!(rate("1.2", "cosine_with_restarts", 100), ("constant".into(), 0));
+        assert_eq!(rate("3.3", "constant", 100), ("constant".into(), 0));
+        assert_eq!(rate("4.0", "constant", 100), ("constant".into(), 100));
+        assert_eq!(rate("1.1.4", "polynomial", 100), ("polynomial".into(), 100));
+        for scheduler in ["cosine", "sine", "cosine_with_restarts"] {
+            let mut given = Map::new();
+            given.insert("lr_scheduler".into(), scheduler.into());
+            given.insert("lr_warmup_steps".into(), 0.into());
+            let error = apply(&mut given, FIRST).unwrap_err();
+            assert!(error.place.contains("lr_warmup_steps"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_shift_wins_over_the_automatic_one() {
+        let auto = |version: &str, given: Value| {
+            let mut all = json!({"flow_schedule_auto_shift": true});
+            all.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+            applied(version, all).contains_key("flow_schedule_auto_shift")
+        };
+        assert!(auto("1.1.4", json!({})));
+        assert!(!auto("1.1.5", json!({})));
+        assert!(auto("1.1.5", json!({"flow_schedule_shift": 0.0})));
+        assert!(!auto("4.8", json!({"flow_schedule_shift": 1.0})));
+    }
+
+    #[test]
+    fn doing_it_twice_is_doing_it_once() {
+        for version in ["1.1.4", "1.2.2", "2.0", "3.0.0", "4.8.0"] {
+            let once = applied(version, json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_dropout": 0.3}));
+            let mut twice = once.clone();
+            apply(&mut twice, version.parse().unwrap()).unwrap();
+            assert_eq!(once, twice, "{version}");
+        }
+    }
+
+    #[test]
+    fn versions_are_written_in_many_ways() {
+        for (text, version) in [
+            ("simpletuner", NEWEST),
+            ("SimpleTuner=v1.1.4", FIRST),
+            ("simpletuner=1.1", FIRST),
+            ("simpletuner:2", Version(2, 0, 0)),
+            ("simpletuner@head", NEWEST),
+            ("simpletuner=1.3", Version(1, 3, 0)),
+        ] {
+            assert_eq!(text.parse(), Ok(Compat::SimpleTuner(version)), "{text}");
+        }
+        assert_eq!("none".parse(), Ok(Compat::None));
+        for wrong in ["kohya", "simpletuner=x", "simpletuner=1.0.9", "simpletuner=1.2.3.4", "simpletuner=-1"] {
+            assert!(wrong.parse::<Compat>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -139,7 +139,7 @@ Section { title: "Output", keys: &[
         "Number format of the exported LoRA."),
 ]},
 Section { title: "Data", keys: &[
-    key("data_backend_config", Source, "", Pinned,
+    key("data_backend_config", Source, "", Free,
         "The list of data sets (multidatabackend.json). Required to train."),
     key("resolution", Edge, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),

@@ -22,6 +22,7 @@ mod run;
 mod settle;
 mod simpletuner;
 mod source;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use prompts::ValidationPrompt;
 pub use remarks::{Remark, Severity, remarks};
 pub use run::{RunSettings, parse_settings_bytes};
 pub use source::Dialect;
+pub use whole::Whole;
 
 /// The setting that names the model.
 const MODEL: &str = "pretrained_model_name_or_path";
