@@ -37,8 +37,17 @@ pub fn error(error: &Error) {
 
 /// Says which settings have no effect, and why.
 pub fn ignored_settings<'a>(ignored: impl IntoIterator<Item = &'a (String, String)>) {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
     for (key, why) in ignored {
-        note(format_args!("ignored: setting `{key}`: {why}"));
+        match by_reason.iter_mut().find(|(reason, _)| reason == why) {
+            Some((_, keys)) if keys.contains(&key.as_str()) => {}
+            Some((_, keys)) => keys.push(key),
+            None => by_reason.push((why, vec![key])),
+        }
+    }
+    for (why, keys) in by_reason {
+        let (plural, names) = (if keys.len() > 1 { "s" } else { "" }, keys.join("`, `"));
+        note(format_args!("ignored: setting{plural} `{names}`: {why}"));
     }
 }
 

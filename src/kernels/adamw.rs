@@ -208,3 +208,30 @@ impl Contract for MovingAverage {
         self.launch_on_card(kernel, operands, to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    const SETTINGS: AdamWSettings =
+        AdamWSettings { form: Form::F32, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+
+    /// First moments after the first step, a tenth of the gradients that the step sees.
+    fn seen(gradients: [f32; 4], header: StepHeader) -> [f32; 4] {
+        let (mut parameters, mut moment1, mut moment2) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+        let step = Step::new(&SETTINGS, &header);
+        update(&mut parameters, &gradients, &mut moment1, &mut moment2, &step);
+        moment1.map(|m| (10.0 * m * 1e4).round() / 1e4)
+    }
+
+    #[test]
+    fn gradients_are_clamped_by_value_after_they_are_scaled() {
+        let gradients = [3.0, -3.0, 0.25, -0.5];
+        let header = StepHeader { clip_factor: 1.0, bias_correction1: 0.1, bias_correction2: 1e-3, ..StepHeader::zeroed() };
+        assert_eq!(seen(gradients, header), gradients);
+        assert_eq!(seen(gradients, StepHeader { max_gradient_value: 1.0, ..header }), [1.0, -1.0, 0.25, -0.5]);
+        let both = StepHeader { max_gradient_value: 1.0, clip_factor: 0.5, ..header };
+        assert_eq!(seen(gradients, both), [1.0, -1.0, 0.125, -0.25]);
+    }
+}

@@ -240,6 +240,10 @@ const OF_ANOTHER: &str = "it belongs to another model, or to a feature that is n
 /// # Errors
 /// A restricted key with a value that is not accepted.
 pub fn accept(name: &str, value: &Value) -> Result<Foreign> {
+    if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        let is_known = names().chain(ELSEWHERE.iter().copied()).any(|known| name.starts_with(known));
+        return Ok(if is_known { Foreign::Holds } else { Foreign::Unknown });
+    }
     if let Some(ignored) = IGNORED.iter().find(|keys| keys.names.contains(&name)) {
         return Ok(Foreign::Ignored(ignored.why));
     }

@@ -210,12 +210,12 @@ impl Facts<'_> {
         let s = self.settings;
         let given = self.given_number("max_grad_norm");
         if let Some(version) = s.compat.version() {
-            if version < compat::CLAMPED && s.max_grad_norm == compat::FORCED_NORM && given > Some(compat::FORCED_NORM) {
-                let given = given.unwrap_or_default();
+            if version < compat::CLAMPED && s.max_grad_norm == compat::FORCED_NORM {
+                let whatever = given.map_or_else(|| "whatever is set".to_owned(), |set| format!("though {set} is set"));
                 all.push(warning(
                     "max_grad_norm",
                     format!(
-                        "{given} is set, yet SimpleTuner {version} clips SD3's gradients to 0.01 whatever is set; \
+                        "gradients are clipped to the norm 0.01, as SimpleTuner {version} does for SD3 {whatever}; \
                          i_know_what_i_am_doing=true lets it be"
                     ),
                 ));
@@ -250,11 +250,9 @@ impl Facts<'_> {
                 format!("num_repeats {passes} is {passes} passes an epoch; SimpleTuner calls that repeats {repeats}")
             } else {
                 format!(
-                    "{} are {passes} passes over `{}` an epoch, as in SimpleTuner; kohya's num_repeats {repeats} \
-                     would be {}, which is repeats {} here",
-                    counted(repeats.into(), "repeat"),
+                    "{repeats} repeats = {passes} passes over `{}` an epoch, as in SimpleTuner; {repeats} in kohya's \
+                     scripts, which is repeats {} here",
                     set.id,
-                    counted(repeats.into(), "pass"),
                     repeats - 1
                 )
             };
@@ -385,11 +383,6 @@ impl Facts<'_> {
         say("learning_rate", rate(s.learning_rate), "4e-7");
         say("lr_scheduler", format!("`{}`", s.lr_scheduler), "`sine` before 3.0, `constant_with_warmup` since");
         say("optimizer", format!("`{}`", s.optimizer), "`adamw_bf16` since 3.0; before, none");
-        let names_captions = |set: &super::BackendSettings| set.caption_strategy == s.caption_strategy;
-        if self.data.images.iter().any(names_captions) {
-            let strategy = format!("`{}` where a data set does not say", s.caption_strategy);
-            say("caption_strategy", strategy, "`filename`");
-        }
     }
 }
 
@@ -419,11 +412,7 @@ fn counted(number: u64, what: &str) -> String {
     const WORDS: [&str; 13] =
         ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
     let word = WORDS.get(number as usize).map_or_else(|| grouped(number), |word| (*word).to_owned());
-    let plural = match (number, what.ends_with('s')) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
+    let plural = if number == 1 { "" } else { "s" };
     format!("{word} {what}{plural}")
 }
 

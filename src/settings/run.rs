@@ -194,7 +194,9 @@ impl RunSettings {
             Dialect::Sargent | Dialect::SimpleTuner => {
                 let mut entries = source.entries.clone();
                 let of_data_sets = simpletuner::of_data_sets(&mut entries);
-                Translated { entries, of_data_sets, ignored: Vec::new() }
+                let from_there = source.dialect == Dialect::SimpleTuner;
+                let random = from_there.then(|| simpletuner::without_random_seeds(&mut entries));
+                Translated { entries, of_data_sets, ignored: random.unwrap_or_default() }
             }
         };
         let mut given = read::object(&translated.entries, RUN, folder)?;
@@ -240,6 +242,12 @@ impl RunSettings {
     pub fn as_used(&self) -> Value {
         // This fails for a path that is not UTF-8 only, and reading has refused those.
         serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Whether an epoch is SimpleTuner's: every pass begins all buckets anew, and short batches are filled with
+    /// pictures drawn again.
+    pub fn fills_short_batches(&self) -> bool {
+        self.compat != Compat::None
     }
 
     /// The settings that bear on the trained weights, in the table's order: no paths, times, validation,

@@ -22,6 +22,26 @@ pub fn of_data_sets(entries: &mut Map<String, Value>) -> Map<String, Value> {
     names.iter().filter_map(|name| Some((bare(name), entries.shift_remove(name)?))).collect()
 }
 
+/// Takes random seeds away (-1, and 0 as `seed`, which is the time): the default is a seed as good, and repeats.
+pub fn without_random_seeds(entries: &mut Map<String, Value>) -> Vec<(String, String)> {
+    let is_random = |name: &str, value: &Value| {
+        let number = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        let name = name.trim().trim_start_matches('-');
+        match name {
+            "seed" => number.is_some_and(|seed| seed <= 0),
+            "validation_seed" => number.is_some_and(|seed| seed < 0),
+            _ => false,
+        }
+    };
+    let random = entries.iter().filter(|(name, value)| is_random(name, value));
+    let names: Vec<String> = random.map(|(name, _)| name.clone()).collect();
+    let why = |name: String| {
+        entries.shift_remove(&name);
+        (name, "a random seed cannot be repeated; the default one is taken".to_owned())
+    };
+    names.into_iter().map(why).collect()
+}
+
 /// Resolves contradictions as SimpleTuner does in every version.
 pub fn resolve(given: &mut Given) {
     let number = |given: &Given, name: &str| given.values.get(name).and_then(Value::as_f64);

@@ -15,7 +15,17 @@ impl Project {
         copy(&of_setup, &project.path("config"), usize::MAX);
         copy(&pictures(), &project.path("pictures"), 12);
         std::os::unix::fs::symlink(model(), project.path("model")).unwrap();
+        project.shrink();
         project
+    }
+
+    /// Lets data sets have pictures of a size that the miniature can draw.
+    fn shrink(&self) {
+        for (path, content) in files(&self.path("config")) {
+            let text = String::from_utf8(content).unwrap();
+            let small = text.replace("\"resolution\": 1024", "\"resolution\": 64").replace("[512, 512]", "64");
+            std::fs::write(path, small).unwrap();
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -31,7 +41,8 @@ impl Project {
     }
 
     fn plan(&self, set: &[&str], more: &[&str]) -> Value {
-        let ended = Ended::of(self.command("plan", "config", set).arg("--json").args(more)).succeeded();
+        let set = [&["validation_resolution=64"], set].concat();
+        let ended = Ended::of(self.command("plan", "config", &set).arg("--json").args(more)).succeeded();
         serde_json::from_str(&ended.stdout).unwrap()
     }
 }
@@ -79,17 +90,6 @@ fn published_setups_are_planned_as_they_are() {
 fn published_setups_are_trained() {
     for setup in ["example", "environment", "tutorial", "kohya"] {
         let project = Project::new(setup);
-        let sized: Vec<String> = files(&project.path("config"))
-            .into_iter()
-            .filter(|(path, _)| path.ends_with("sets.json") || path.ends_with("data.toml"))
-            .map(|(path, content)| {
-                let text = String::from_utf8(content).unwrap();
-                let small = text.replace("\"resolution\": 1024", "\"resolution\": 64").replace("[512, 512]", "64");
-                std::fs::write(&path, small).unwrap();
-                path.display().to_string()
-            })
-            .collect();
-        assert_eq!(sized.len(), 1, "{setup}");
         Ended::of(&mut project.command("train", "config", &SHORT)).succeeded();
         let found = files(&project.path("output"));
         assert!(found.keys().any(|path| path.ends_with("pytorch_lora_weights.safetensors")), "{setup}");
@@ -106,7 +106,7 @@ fn the_tutorials_surprises_are_said_and_compat_does_them() {
     let there = project.plan(&[], &["--compat", "simpletuner=1.1.4"]);
     assert!(remark(&there, "max_grad_norm").contains("0.01"));
     assert!(remark(&there, "tokenizer_max_length").contains("77 tokens"));
-    let text = Ended::of(&mut project.command("plan", "config/config.json", &[])).succeeded().stdout;
+    let text = Ended::of(&mut project.command("plan", "config/config.json", &["validation_resolution=64"])).succeeded().stdout;
     assert!(text.contains("remarks") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let refused = Ended::of(project.command("plan", "config", &[]).args(["--compat", "onetrainer"]));
     refused.refused(&["`compat`", "simpletuner=1.1.4"]);
@@ -115,9 +115,6 @@ fn the_tutorials_surprises_are_said_and_compat_does_them() {
 #[test]
 fn an_output_folder_repeats_its_run() {
     let project = Project::new("tutorial");
-    let sets = project.path("config/sets.json");
-    let small = std::fs::read_to_string(&sets).unwrap().replace("\"resolution\": 1024", "\"resolution\": 64");
-    std::fs::write(&sets, small).unwrap();
     let compat = ["--compat", "simpletuner=1.2"];
     Ended::of(project.command("train", "config", &SHORT).args(compat)).succeeded();
     let output = project.path("output/models");
@@ -148,6 +145,9 @@ fn what_would_delete_is_refused() {
     run.refused(&["`delete_problematic_images`"]);
 }
 
+/// SD3.5 Large by its flavour alone.
+const FLAVOUR: [&str; 3] = ["validation_resolution=64", "pretrained_model_name_or_path=", "model_flavour=large"];
+
 #[test]
 fn a_model_comes_from_the_local_cache_of_the_hub() {
     let project = Project::new("tutorial");
@@ -157,11 +157,11 @@ fn a_model_comes_from_the_local_cache_of_the_hub() {
     std::fs::write(cached.join("refs/main"), "abc123").unwrap();
     std::os::unix::fs::symlink(model(), cached.join("snapshots/abc123")).unwrap();
     let id = "pretrained_model_name_or_path=stabilityai/stable-diffusion-3.5-large";
-    let mut found = project.command("plan", "config", &[id]);
+    let mut found = project.command("plan", "config", &["validation_resolution=64", id]);
     Ended::of(found.env("HF_HUB_CACHE", project.path("hub"))).succeeded();
-    let mut flavour = project.command("plan", "config", &["pretrained_model_name_or_path=", "model_flavour=large"]);
+    let mut flavour = project.command("plan", "config", &FLAVOUR);
     Ended::of(flavour.env("HF_HUB_CACHE", project.path("hub"))).succeeded();
-    let mut lacking = project.command("plan", "config", &[id]);
+    let mut lacking = project.command("plan", "config", &["validation_resolution=64", id]);
     let lacking = Ended::of(lacking.env_remove("HF_HUB_CACHE").env("HF_HOME", project.path("empty")));
     lacking.refused(&["hf download stabilityai/stable-diffusion-3.5-large", "licence", "empty/hub", "tried"]);
     let mut revision = project.command("plan", "config", &[id, "revision=v9"]);

@@ -20,7 +20,6 @@ const IGNORED: &[Ignored] = &[
         "enable_bucket", "bucket_no_upscale", "bucket_reso_steps", "min_bucket_reso", "max_bucket_reso",
         "resize_interpolation"] },
     Ignored { why: "pictures are read anew, which is fast", names: &["cache_info", "debug_dataset"] },
-    Ignored { why: "batches are as large as train_batch_size for all data sets", names: &["batch_size"] },
     Ignored { why: "regularisation pictures count as others do", names: &["prior_loss_weight"] },
     Ignored { why: "captions are whole from the first step on", names: &["token_warmup_min", "token_warmup_step"] },
     Ignored { why: "nothing reads it here", names: &["custom_attributes", "network_multiplier"] },
@@ -62,12 +61,30 @@ pub fn data_sets(config: &Value, run: &RunSettings, path: &Path) -> Result<(Valu
     for (index, subset) in subsets.into_iter().enumerate() {
         let mut all = run.origin.of_data_sets.clone();
         all.extend(subset);
-        let entry = entry(index, &all, run, path, &mut ignored).map_err(|error| at_subset(index, error))?;
+        let entry = entry(index, &all, path, &mut ignored).map_err(|error| at_subset(index, error))?;
         entries.push(Value::Object(entry));
     }
     ignored.sort();
     ignored.dedup();
     Ok((entries.into(), ignored))
+}
+
+/// The batch size that the dataset config at `path` gives, which wins over the training config's.
+///
+/// # Errors
+/// Data sets of different batch sizes. What else is wrong with the config is found when it is read as a whole.
+pub fn batch_size(path: &Path) -> Result<Option<Value>> {
+    let Ok(Value::Object(config)) = crate::settings::source::structured(path) else { return Ok(None) };
+    let of = |table: &Value| table.get("batch_size").cloned();
+    let general = config.get("general").and_then(of);
+    let sets = config.get("datasets").and_then(Value::as_array).into_iter().flatten();
+    let mut sizes: Vec<Value> = sets.filter_map(|set| of(set).or_else(|| general.clone())).collect();
+    sizes.dedup();
+    if let [first, second, ..] = sizes.as_slice() {
+        return Err(Error::setting("batch_size", format!("{first} in one data set, {second} in another"))
+            .hint("batches have one size in all data sets"));
+    }
+    Ok(sizes.pop())
 }
 
 /// The subsets of a dataset config, each with what stands above it.
@@ -102,7 +119,7 @@ fn of_folders(config: &Map<String, Value>, path: &Path) -> Result<Vec<Map<String
         refused("neither `datasets` nor `train_data_dir` says where pictures are")
             .hint("name a dataset_config, or a train_data_dir with folders like `5_red star`")
     })?;
-    let folder = folder(written, path);
+    let folder = place(written, path);
     let names = std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, &e))?;
     let mut names: Vec<String> =
         names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
@@ -122,18 +139,17 @@ fn of_folders(config: &Map<String, Value>, path: &Path) -> Result<Vec<Map<String
     Ok(subsets)
 }
 
-/// The folder that a config at `path` means: in the current directory, else beside the config.
-fn folder(written: &str, path: &Path) -> PathBuf {
-    let beside = path.parent().map(|parent| parent.join(written)).filter(|folder| folder.is_dir());
+/// The file or folder that a config at `path` means: in the current directory, else beside the config.
+pub fn place(written: &str, path: &Path) -> PathBuf {
+    let beside = path.parent().map(|parent| parent.join(written)).filter(|place| place.exists());
     let here = PathBuf::from(written);
-    if here.is_dir() { here } else { beside.unwrap_or(here) }
+    if here.exists() { here } else { beside.unwrap_or(here) }
 }
 
 /// A subset as an entry of multidatabackend.json.
 fn entry(
     index: usize,
     subset: &Map<String, Value>,
-    run: &RunSettings,
     path: &Path,
     ignored: &mut Vec<(String, String)>,
 ) -> Result<Map<String, Value>> {
@@ -149,18 +165,15 @@ fn entry(
             "class_tokens" => class = value.as_str(),
             "resolution" => set("resolution", edge(value).map_err(|cause| Error::setting(name, cause))?),
             "metadata_file" => metadata(value, &mut set)?,
-            "batch_size" if value.as_u64() != Some(run.train_batch_size as u64) => {
-                let batch = run.train_batch_size;
-                return Err(Error::setting(name, format!("{value}, while train_batch_size is {batch}"))
-                    .hint("batches have one size in all data sets: give that as train_batch_size"));
-            }
-            // Every choice of Kohya's that is a setting here under its own name.
+            // It is the run's: see `batch_size`.
+            "batch_size" => {}
+            // A setting here under the same name.
             name if Section::find(BACKEND, name).is_some() => set(name, value.clone()),
             name => other(name, value, ignored)?,
         }
     }
     // Class words are the caption where there are no others.
-    if let Some(class) = class.filter(|_| !has_captions(&folder(images, path))) {
+    if let Some(class) = class.filter(|_| !has_captions(&place(images, path))) {
         entry.insert("caption_strategy".to_owned(), "instanceprompt".into());
         entry.insert("instance_prompt".to_owned(), class.into());
     }

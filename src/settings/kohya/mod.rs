@@ -75,6 +75,10 @@ fn data_config(source: &Source, training: &mut Translated) -> Result<()> {
     let text = |name: &str| source.entries.get(name).filter(|value| !is_unset(value));
     let here = || source.path.to_str().map(Value::from);
     let config = text("dataset_config").cloned().or_else(|| text("train_data_dir").and_then(|_| here()));
+    if let Some(path) = text("dataset_config").and_then(Value::as_str) {
+        let size = data_sets::batch_size(&data_sets::place(path, &source.path))?;
+        size.into_iter().for_each(|size| drop(training.entries.insert("train_batch_size".to_owned(), size)));
+    }
     if let Some(path) = config {
         training.entries.insert("data_backend_config".to_owned(), path);
     }

@@ -139,6 +139,16 @@ fn data_sets_and_subsets_inherit_from_above() {
 }
 
 #[test]
+fn the_batch_size_is_that_of_the_data_sets() {
+    let folder = Folder::new();
+    folder.write("data.toml", "[general]\nbatch_size = 6\n[[datasets]]\n[[datasets]]\n");
+    let batch = |more: &str| {
+        folder.load(&format!("{GUIDE}dataset_config = 'data.toml'\n{more}")).unwrap().train_batch_size
+    };
+    assert_eq!((batch(""), batch("train_batch_size = 2\n")), (6, 6));
+}
+
+#[test]
 fn data_sets_that_cannot_be_honoured_are_refused() {
     let subset = |more: &str| {
         with_data_sets(&format!("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'hoge'\n{more}\n"))
@@ -147,7 +157,6 @@ fn data_sets_that_cannot_be_honoured_are_refused() {
     for (more, says) in [
         ("num_repeats = 0", "num_repeats"),
         ("num_repeats = 'x'", "num_repeats"),
-        ("batch_size = 8", "train_batch_size"),
         ("color_aug = true", "color_aug"),
         ("resolution = [1, 2, 3]", "resolution"),
         ("num_repaets = 3", "`num_repeats`"),
@@ -157,6 +166,7 @@ fn data_sets_that_cannot_be_honoured_are_refused() {
         assert!(error.contains(says) && error.contains("data.toml"), "{more}: {error}");
     }
     for (text, says) in [
+        ("[general]\nbatch_size = 4\n[[datasets]]\n[[datasets]]\nbatch_size = 2\n", "batch_size"),
         ("", "train_data_dir"),
         ("[general]\nx = 1\n[other]\ny = 1\n[[datasets]]\nsubsets = []\n", "other"),
         ("[[datasets]]\nresolution = 512\n", "subsets"),

@@ -36,7 +36,7 @@ fn tutorial() -> Value {
 fn the_tutorials_cosine_is_a_wave_of_five_swings() {
     let said = of(tutorial(), 5, 24_000);
     says(&said, "lr_scheduler", &["one descent", "lr_warmup_steps=2,400", "five swings in 24,000 steps", "ending at 1.5e-3"]);
-    says(&said, "repeats", &["five repeats are 6 passes over `mine`", "five passes", "repeats 4"]);
+    says(&said, "repeats", &["5 repeats = 6 passes over `mine`", "5 in kohya", "repeats 4"]);
     says(&said, "max_grad_norm", &["norm 2", "0.01", "1.1.4 to 1.2.1"]);
     says(&said, "tokenizer_max_length", &["256 tokens", "77 in SimpleTuner 1.1.4", "154"]);
     says(&said, "lora_dropout", &["0.1"]);
@@ -51,7 +51,7 @@ fn under_compat_it_is_said_what_is_done() {
     let said = of(settings, 0, 24_000);
     says(&said, "compat", &["SimpleTuner 1.1.4"]);
     says(&said, "lr_scheduler", &["`cosine` is a wave", "five swings", "ending at 1.5e-3"]);
-    says(&said, "max_grad_norm", &["2 is set", "0.01"]);
+    says(&said, "max_grad_norm", &["though 2 is set", "0.01"]);
     says(&said, "tokenizer_max_length", &["T5 reads 77 tokens"]);
     says(&said, "lora_dropout", &["so it is 0"]);
     assert_eq!(about(&said, "repeats"), "");
@@ -63,7 +63,7 @@ fn a_file_of_this_program_gets_few_remarks() {
     let said = of(json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_rank": 8, "lora_alpha": 4}), 1, 100);
     says(&said, "lr_scheduler", &["warm-up of 10 steps", "five swings"]);
     says(&said, "lora_alpha", &["scaled by 0.5"]);
-    says(&said, "repeats", &["one repeat", "2 passes", "one pass,"]);
+    says(&said, "repeats", &["1 repeats = 2 passes", "1 in kohya", "repeats 0"]);
     assert_eq!(said.len(), 3);
     let long = of(json!({"lr_scheduler": "cosine", "lr_warmup_steps": 500}), 0, 100);
     says(&long, "lr_warmup_steps", &["longer than the run"]);
@@ -88,5 +88,5 @@ fn what_is_not_given_is_compared_with_the_default_there() {
 fn numbers_read_well() {
     assert_eq!((grouped(24_000), grouped(999), grouped(1_234_567)), ("24,000".into(), "999".into(), "1,234,567".into()));
     assert_eq!((rate(1.5e-3), rate(4e-7), rate(0.0)), ("1.5e-3".into(), "4e-7".into(), "0e0".into()));
-    assert_eq!((counted(1, "pass"), counted(20, "swing")), ("one pass".into(), "20 swings".into()));
+    assert_eq!((counted(1, "swing"), counted(20, "swing")), ("one swing".into(), "20 swings".into()));
 }

@@ -109,3 +109,22 @@ fn a_model_that_is_nowhere_is_to_be_fetched() {
     let local = missing(json!({"pretrained_model_name_or_path": "./nowhere"}));
     assert!(!local.to_string().contains("hf download"), "{local}");
 }
+
+#[test]
+fn what_simpletuner_resolves_by_itself_is_no_mistake() {
+    let load = |more: Value| {
+        let mut all = json!({"model_family": "sd3", "pretrained_model_name_or_path": "m", "output_dir": "o",
+            "data_backend_config": "d", "max_train_steps": 1});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        RunSettings::from_json(&all, "f", None, &[]).unwrap()
+    };
+    let s = load(json!({"flow_schedule_shift": 3, "flow_schedule_auto_shift": true, "--seed": "-1",
+        "validation_guidance": 1.0, "validation_guidance_skip_layers": [7, 8, 9], "minimum_image_size": 256}));
+    assert_eq!((s.flow_schedule_shift, s.flow_schedule_auto_shift, s.seed), (3.0, false, 42));
+    assert!(s.validation_guidance_skip_layers.is_empty());
+    assert_eq!(s.origin.of_data_sets["minimum_image_size"], 256);
+    for key in ["flow_schedule_auto_shift", "validation_guidance_skip_layers", "--seed"] {
+        assert!(s.ignored.iter().any(|(name, _)| name == key), "{key}");
+    }
+    assert_eq!(load(json!({"crepa_lambda": 1, "wan_force_2_1": true})).ignored.len(), 2);
+}
