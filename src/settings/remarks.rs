@@ -1,13 +1,17 @@
 //! Surprises in settings, said before they cost a night: what a name means here, what it meant where the file comes
 //! from, with the numbers of this very run.
 
+mod schedule;
+mod words;
+
 use super::backends::DataBackends;
-use super::choices::{GradClipMethod, LrScheduler};
+use super::choices::GradClipMethod;
 use super::compat::{self, Compat};
 use super::run::RunSettings;
 use super::source::Dialect;
 use serde::Serialize;
 use serde_json::Value;
+use words::rate;
 
 /// One surprise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,119 +94,6 @@ impl Facts<'_> {
                 "this is a config of kohya's scripts; where it sets nothing, their defaults hold".into(),
             )),
             (Compat::None, Dialect::Sargent) => {}
-        }
-    }
-
-    fn learning_rate(&self, all: &mut Vec<Remark>) {
-        let Some(given) = self.given("lr_scheduler").and_then(Value::as_str) else { return };
-        if self.is_from(Dialect::Kohya) {
-            return;
-        }
-        let compat = self.settings.compat.version();
-        let half = self.settings.lr_warmup_steps;
-        match (given, compat) {
-            ("cosine", None) if half > 0 => all.push(warning("lr_scheduler", self.cosine_here(half))),
-            ("cosine", None) if self.is_from(Dialect::SimpleTuner) => all.push(warning(
-                "lr_scheduler",
-                format!(
-                    "`cosine` is here one descent to 0 in {} steps; SimpleTuner refuses it without \
-                     lr_warmup_steps, or since 3.0.8 swings every 2000 steps",
-                    grouped(self.total_steps)
-                ),
-            )),
-            ("cosine" | "cosine_wave" | "sine", _) if self.is_wave() => {
-                all.push(note("lr_scheduler", format!("`{given}` is a wave: {}", self.wave(half))));
-            }
-            ("cosine_with_restarts", None) if self.is_from(Dialect::SimpleTuner) => all.push(warning(
-                "lr_scheduler",
-                format!(
-                    "`cosine_with_restarts` is here a warm-up of {half} steps and {} descents; in SimpleTuner it \
-                     stays at {:e} all the time",
-                    self.settings.lr_num_cycles, self.settings.learning_rate
-                ),
-            )),
-            ("cosine_with_restarts", Some(_)) => all.push(warning(
-                "lr_scheduler",
-                format!(
-                    "`cosine_with_restarts` stays at {:e} all the time, as in SimpleTuner",
-                    self.settings.learning_rate
-                ),
-            )),
-            ("polynomial", None) if self.from_simpletuner() => self.polynomial(all),
-            ("constant", None) if half > 0 && self.is_from(Dialect::SimpleTuner) => all.push(note(
-                "lr_scheduler",
-                format!(
-                    "`constant` with lr_warmup_steps {half} warms up here, as in SimpleTuner since 4.0; before, it \
-                     did not"
-                ),
-            )),
-            _ => {}
-        }
-        if half > self.total_steps && !self.is_wave() {
-            all.push(warning(
-                "lr_warmup_steps",
-                format!(
-                    "the warm-up of {} steps is longer than the run of {}: the learning rate never gets to {:e}",
-                    grouped(half),
-                    grouped(self.total_steps),
-                    self.settings.learning_rate
-                ),
-            ));
-        }
-    }
-
-    fn is_wave(&self) -> bool {
-        matches!(self.settings.lr_scheduler, LrScheduler::CosineWave | LrScheduler::Sine)
-    }
-
-    fn cosine_here(&self, warmup: u64) -> String {
-        format!(
-            "`cosine` is here a warm-up of {} steps and one descent to 0 at step {}; in SimpleTuner it is a wave \
-             without warm-up: {}. `cosine_wave` is that",
-            grouped(warmup),
-            grouped(self.total_steps),
-            self.wave(warmup)
-        )
-    }
-
-    /// The wave in words: half its period, how often it swings, where it ends.
-    fn wave(&self, half: u64) -> String {
-        use std::f64::consts::PI;
-        let half = half.max(1);
-        let (low, high) = (self.lowest_rate(), self.settings.learning_rate);
-        let phase = PI * self.total_steps as f64 / half as f64;
-        let is_sine = self.settings.lr_scheduler == LrScheduler::Sine;
-        let height = if is_sine { phase.sin() } else { phase.cos() };
-        let end = low + (high - low) * (1.0 + height) / 2.0;
-        let swings = self.total_steps as f64 / (2 * half) as f64;
-        let swings = if swings.fract() == 0.0 { counted(swings as u64, "swing") } else { format!("{swings:.1} swings") };
-        format!(
-            "half a period is lr_warmup_steps={}, {swings} in {} steps between {high:e} and {low:e}, ending at {}",
-            grouped(half),
-            grouped(self.total_steps),
-            rate(end)
-        )
-    }
-
-    /// The lowest rate of the wave: SimpleTuner's default where none was given.
-    fn lowest_rate(&self) -> f64 {
-        match self.settings.compat {
-            Compat::None if !self.is_wave() => self.given_number("lr_end").unwrap_or(4e-7),
-            _ => self.settings.lr_end,
-        }
-    }
-
-    fn polynomial(&self, all: &mut Vec<Remark>) {
-        let unset = |name: &str| self.given(name).is_none();
-        if unset("lr_power") || unset("lr_end") {
-            let s = self.settings;
-            all.push(note(
-                "lr_scheduler",
-                format!(
-                    "`polynomial` goes here to lr_end {:e} with lr_power {}; SimpleTuner's defaults are 4e-7 and 0.8",
-                    s.lr_end, s.lr_power
-                ),
-            ));
         }
     }
 
@@ -370,11 +261,22 @@ impl Facts<'_> {
 
     /// Defaults that differ, of keys that were not given.
     fn defaults(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        let unset = |name: &str| self.given(name).is_none();
+        if let Some(version) = s.compat.version() {
+            if unset("learning_rate") {
+                let default = rate(s.learning_rate);
+                let text = format!("not set, so {default}, SimpleTuner's default, at which a LoRA learns next to nothing");
+                all.push(warning("learning_rate", text));
+            }
+            if unset("lr_scheduler") {
+                let text = format!("not set, so `{}`, the default of SimpleTuner {version}", s.lr_scheduler);
+                all.push(note("lr_scheduler", text));
+            }
+        }
         if !self.from_simpletuner() {
             return;
         }
-        let s = self.settings;
-        let unset = |name: &str| self.given(name).is_none();
         let mut say = |name: &str, here: String, there: &str| {
             if unset(name) {
                 all.push(note(name, format!("not set, so {here}; SimpleTuner's default is {there}")));
@@ -392,36 +294,6 @@ fn note(about: &str, text: String) -> Remark {
 
 fn warning(about: &str, text: String) -> Remark {
     Remark { about: about.to_owned(), text, severity: Severity::Warning }
-}
-
-/// A number with commas between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Some things, small numbers in words.
-fn counted(number: u64, what: &str) -> String {
-    const WORDS: [&str; 13] =
-        ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-    let word = WORDS.get(number as usize).map_or_else(|| grouped(number), |word| (*word).to_owned());
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{word} {what}{plural}")
-}
-
-/// A learning rate as people write it.
-fn rate(rate: f64) -> String {
-    let rounded = format!("{rate:.3e}");
-    let (digits, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
-    format!("{digits}e{exponent}")
 }
 
 #[cfg(test)]

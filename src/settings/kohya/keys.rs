@@ -63,12 +63,16 @@ pub const IGNORED: &[Ignored] = &[
         "cpu_offload_checkpointing", "max_data_loader_n_workers", "persistent_data_loader_workers",
         "disable_mmap_load_safetensors", "full_fp16", "full_bf16", "no_half_vae", "t5xxl_device",
         "t5xxl_dtype", "fused_backward_pass", "ddp_timeout", "ddp_gradient_as_bucket_view",
-        "ddp_static_graph"] },
+        "ddp_static_graph", "zero_stage", "zero3_init_flag", "zero3_save_16bit_model",
+        "offload_optimizer_device", "offload_optimizer_nvme_path", "offload_param_device",
+        "offload_param_nvme_path", "fp16_master_weights_and_gradients", "config_file", "dataset_class"] },
     Ignored { why: "SD3.5 has no such thing", names: &[
         "clip_skip", "max_token_length", "min_snr_gamma", "zero_terminal_snr", "debiased_estimation_loss",
         "multires_noise_iterations", "multires_noise_discount", "adaptive_noise_scale", "ip_noise_gamma",
         "noise_offset_random_strength", "ip_noise_gamma_random_strength", "prior_loss_weight",
-        "huber_scale", "text_encoder_lr", "dim_from_weights"] },
+        "huber_scale", "text_encoder_lr", "dim_from_weights", "base_weights_multiplier", "perlin_noise",
+        "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "validate_every_n_steps",
+        "validate_every_n_epochs", "max_validation_steps"] },
     Ignored { why: "only the diffusion transformer gets adapters", names: &["network_train_unet_only"] },
 ];
 

@@ -1,5 +1,6 @@
 //! What is said about settings, case by case.
 
+use super::words::{counted, grouped};
 use super::*;
 use crate::settings::run::RunSettings;
 use serde_json::json;
@@ -55,6 +56,16 @@ fn under_compat_it_is_said_what_is_done() {
     says(&said, "tokenizer_max_length", &["T5 reads 77 tokens"]);
     says(&said, "lora_dropout", &["so it is 0"]);
     assert_eq!(about(&said, "repeats"), "");
+}
+
+#[test]
+fn defaults_of_compat_are_named() {
+    let said = of(json!({"compat": "simpletuner=1.2"}), 0, 1000);
+    says(&said, "learning_rate", &["4e-7", "next to nothing"]);
+    says(&said, "lr_scheduler", &["`sine`", "1.2.0"]);
+    says(&said, "max_grad_norm", &["0.01", "whatever is set"]);
+    let new = of(json!({"compat": "simpletuner"}), 0, 1000);
+    says(&new, "grad_clip_method", &["clamped to 2"]);
 }
 
 #[test]
