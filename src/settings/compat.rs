@@ -208,7 +208,8 @@ impl FromStr for Version {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let bare = text.trim().trim_start_matches('v');
+        let lower = text.trim().to_ascii_lowercase();
+        let bare = lower.trim_start_matches('v');
         if matches!(bare, "" | "head" | "main" | "latest" | "release") {
             return Ok(NEWEST);
         }

@@ -161,12 +161,16 @@ fn arguments(
     let texts: Vec<&str> = match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         Value::String(text) => text.split_whitespace().collect(),
-        other => return Err(Error::setting(key, format!("expected a list of name=value, found {}", shown(other)))),
+        other => {
+            let cause = format!("expected a list of name=value, found {}", shown(other));
+            return Err(Error::setting(key, cause).hint("write it as [\"name=value\"]"));
+        }
     };
     for text in texts {
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| Error::setting(key, format!("{} is not of the form name=value", shown(&text.into()))))?;
+            .ok_or_else(|| Error::setting(key, format!("{} is not of the form name=value", shown(&text.into()))))
+            .map_err(|error| error.hint("write it as [\"name=value\"]"))?;
         take(name.trim(), value.trim().trim_matches(['"', '\'']), training)?;
     }
     Ok(())
@@ -198,7 +202,8 @@ fn optimizer_argument(name: &str, value: &str, training: &mut Translated) -> Res
     if name == "betas" {
         let betas: Vec<&str> = value.trim_matches(['(', ')', '[', ']']).split(',').map(str::trim).collect();
         let [first, second] = betas.as_slice() else {
-            return Err(Error::setting("optimizer_args", format!("betas are two numbers, found {value}")));
+            return Err(Error::setting("optimizer_args", format!("betas are two numbers, found {value}"))
+                .hint("write it as betas=0.9,0.999"));
         };
         pairs.insert("beta1".to_owned(), (*first).into());
         pairs.insert("beta2".to_owned(), (*second).into());
