@@ -10,6 +10,7 @@ mod run {
     mod emulated;
     mod encoding;
     mod examples;
+    mod guarding;
     mod interrupting;
     mod mistakes;
     mod optimizers;

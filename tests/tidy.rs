@@ -52,6 +52,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "models",
             "ops",
             "optimizer",
+            "random",
             "settings",
             "tensor",
             "weights",

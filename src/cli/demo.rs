@@ -64,7 +64,7 @@ pub fn run(args: &DemoArgs, device: Option<Choice>) -> std::result::Result<(), F
     let begin_afresh = ("overwrite".to_owned(), "true".to_owned());
     let run = TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh], compat: None };
     match train::run(&run, device)? {
-        Outcome::Stopped(_) => Ok(()),
+        Outcome::Stopped(_) | Outcome::StoppedByGuard(_) => Ok(()),
         Outcome::Finished | Outcome::NothingToDo => terminal::say(places(&args.out)),
     }
 }

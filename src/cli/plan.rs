@@ -67,7 +67,8 @@ fn limits(choice: Choice) -> Limits {
 
 /// Plans.
 pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
-    let settings = RunSettings::load(&args.config, &overrides::with_compat(&args.set, args.compat.as_deref()))?;
+    let settings =
+        RunSettings::load(&args.config, &overrides::with_compat(&args.set, args.compat.as_deref()))?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let limits = limits(device::wanted(device, settings.device));
@@ -82,7 +83,11 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
         return terminal::say(json);
     }
     terminal::say(table(&forecast))?;
-    if remarks.is_empty() { Ok(()) } else { terminal::say(format_args!("remarks\n{}", terminal::remarks(&remarks))) }
+    if remarks.is_empty() {
+        Ok(())
+    } else {
+        terminal::say(format_args!("remarks\n{}", terminal::remarks(&remarks)))
+    }
 }
 
 /// The report for people.
@@ -121,6 +126,7 @@ fn table(forecast: &Forecast) -> String {
         ("  activations at most", plan.activations),
         ("  workspace at most", plan.workspace),
         ("  validation pictures", plan.drawing_arena),
+        ("  held-out pictures", plan.evaluation_arena),
         ("training peak", memory.training_peak),
         ("VAE peak", memory.vae_peak),
         ("text encoder peak", memory.text_encoder_peak),

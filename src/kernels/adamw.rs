@@ -228,9 +228,17 @@ mod tests {
     #[test]
     fn gradients_are_clamped_by_value_after_they_are_scaled() {
         let gradients = [3.0, -3.0, 0.25, -0.5];
-        let header = StepHeader { clip_factor: 1.0, bias_correction1: 0.1, bias_correction2: 1e-3, ..StepHeader::zeroed() };
+        let header = StepHeader {
+            clip_factor: 1.0,
+            bias_correction1: 0.1,
+            bias_correction2: 1e-3,
+            ..StepHeader::zeroed()
+        };
         assert_eq!(seen(gradients, header), gradients);
-        assert_eq!(seen(gradients, StepHeader { max_gradient_value: 1.0, ..header }), [1.0, -1.0, 0.25, -0.5]);
+        assert_eq!(
+            seen(gradients, StepHeader { max_gradient_value: 1.0, ..header }),
+            [1.0, -1.0, 0.25, -0.5]
+        );
         let both = StepHeader { max_gradient_value: 1.0, clip_factor: 0.5, ..header };
         assert_eq!(seen(gradients, both), [1.0, -1.0, 0.125, -0.25]);
     }

@@ -15,6 +15,7 @@ use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
 use crate::train::recipe::Recipe;
@@ -37,6 +38,8 @@ pub struct Opened {
     pub config: MmditConfig,
     /// Pictures and captions.
     pub dataset: Dataset,
+    /// The samples that are held out of training.
+    pub held_out: Vec<usize>,
     /// Which samples a step sees.
     pub schedule: Schedule,
     /// What is trained and how.
@@ -111,12 +114,13 @@ impl Opened {
                 check_size(&config, "validation_resolution", size)?;
             }
         }
-        let dataset = Dataset::open(&DatasetOptions {
+        let mut dataset = Dataset::open(&DatasetOptions {
             sources: backends.images.iter().map(source).collect(),
             max_side: Some(config.max_side()),
             skip_broken_images: settings.skip_broken_images,
             check_pixels,
         })?;
+        let held_out = dataset::hold_out(&mut dataset.samples, settings.eval_share, settings.seed);
         let schedule = Schedule::new(
             &dataset.samples,
             &ScheduleOptions {
@@ -131,7 +135,7 @@ impl Opened {
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
         let persistent = recipe.persistent(settings.train_batch_size);
-        Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
+        Ok(Self { settings, backends, model, config, dataset, held_out, schedule, recipe, persistent })
     }
 
     /// Opens every part of the model and reads the weights that every run needs once, so that what is missing or
@@ -189,7 +193,23 @@ impl Opened {
     }
 
     fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
-        Ok(memory::Fixed { limits: *limits, drawing: self.drawing(limits)? })
+        let evaluation = self.evaluation_programs(limits)?.1;
+        Ok(memory::Fixed {
+            limits: *limits,
+            drawing: self.drawing(limits)?,
+            evaluation_arena: evaluation::arena_bytes(&evaluation),
+        })
+    }
+
+    /// The batches of held-out samples, and their programs.
+    pub fn evaluation_programs(&self, limits: &Limits) -> Result<(Vec<EvaluationBatch>, EvaluationPrograms)> {
+        let batch_size = self.settings.train_batch_size;
+        let batches =
+            evaluation::batches(&self.dataset.samples, &self.held_out, batch_size, self.text_tokens());
+        let adapters = self.drawing_adapters();
+        let model = StepModel { adapters: &adapters, ..self.step_model() };
+        let programs = evaluation::programs(&model, &batches, limits)?;
+        Ok((batches, programs))
     }
 
     /// The recompute policy that the settings name; none for the fastest that fits.

@@ -299,7 +299,10 @@ mod tests {
             "max_train_steps": 10, "optimizer_config": {"eps": "1e-8"}});
         let old = applied("1.1.4", given.clone());
         assert_eq!((&old["max_grad_norm"], &old["tokenizer_max_length"]), (&json!(0.01), &json!(77)));
-        assert_eq!((&old["lora_dropout"], &old["lr_end"], old.get("num_train_epochs")), (&json!(0.0), &json!(0.0), None));
+        assert_eq!(
+            (&old["lora_dropout"], &old["lr_end"], old.get("num_train_epochs")),
+            (&json!(0.0), &json!(0.0), None)
+        );
         assert_eq!(old.get("adam_epsilon"), None);
         let mut knowing = given.clone();
         knowing["i_know_what_i_am_doing"] = json!(true);
@@ -347,7 +350,10 @@ mod tests {
     #[test]
     fn doing_it_twice_is_doing_it_once() {
         for version in ["1.1.4", "1.2.2", "2.0", "3.0.0", "4.8.0"] {
-            let once = applied(version, json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_dropout": 0.3}));
+            let once = applied(
+                version,
+                json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_dropout": 0.3}),
+            );
             let mut twice = once.clone();
             apply(&mut twice, version.parse().unwrap()).unwrap();
             assert_eq!(once, twice, "{version}");
@@ -367,7 +373,8 @@ mod tests {
             assert_eq!(text.parse(), Ok(Compat::SimpleTuner(version)), "{text}");
         }
         assert_eq!("none".parse(), Ok(Compat::None));
-        for wrong in ["kohya", "simpletuner=x", "simpletuner=1.0.9", "simpletuner=1.2.3.4", "simpletuner=-1"] {
+        for wrong in ["kohya", "simpletuner=x", "simpletuner=1.0.9", "simpletuner=1.2.3.4", "simpletuner=-1"]
+        {
             assert!(wrong.parse::<Compat>().is_err(), "{wrong}");
         }
     }

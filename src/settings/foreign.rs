@@ -39,8 +39,9 @@ pub const IGNORED: &[Ignored] = &[
     Ignored { why: "metrics.jsonl and tensorboard/ in the output folder hold what was measured", names: &[
         "report_to", "tracker_project_name", "tracker_run_name", "tracker_image_layout", "logging_dir",
         "print_filenames", "print_sampler_statistics", "custom_tracker", "debug_aspect_buckets",
-        "debug_dataset_loader", "eval_dataset_id", "eval_steps_interval",
-        "eval_step_interval", "eval_timesteps", "num_eval_images"] },
+        "debug_dataset_loader"] },
+    Ignored { why: "eval_share holds pictures of the data sets themselves out of training", names: &[
+        "eval_dataset_id", "num_eval_images"] },
     Ignored { why: "the device chooses its own number formats, never coarser than asked", names: &[
         "mixed_precision", "gradient_precision", "base_model_default_dtype", "vae_dtype", "quantize_via",
         "quantize_activations", "text_encoder_1_precision", "text_encoder_2_precision",
@@ -114,10 +115,38 @@ pub const IGNORED: &[Ignored] = &[
 
 /// How keys begin that belong to other models, or to features that other keys switch on.
 const ELSEWHERE: &[&str] = &[
-    "ace_step_", "audio_", "chroma_", "cosmos", "crepa_", "deepfloyd_", "diff2flow_", "flux_", "fsdp_",
-    "group_offload_", "hidream_", "internal_guidance_", "irepa_", "kandinsky", "layersync_", "ltx", "lumina",
-    "mixflow_", "nextlat_", "nsfw_check_", "omnigen", "pixart_", "qwen_", "ramtorch_", "sana_",
-    "scheduled_sampling_", "sdnq_", "sdxl_", "twinflow_", "urepa_", "wan_", "xm_",
+    "ace_step_",
+    "audio_",
+    "chroma_",
+    "cosmos",
+    "crepa_",
+    "deepfloyd_",
+    "diff2flow_",
+    "flux_",
+    "fsdp_",
+    "group_offload_",
+    "hidream_",
+    "internal_guidance_",
+    "irepa_",
+    "kandinsky",
+    "layersync_",
+    "ltx",
+    "lumina",
+    "mixflow_",
+    "nextlat_",
+    "nsfw_check_",
+    "omnigen",
+    "pixart_",
+    "qwen_",
+    "ramtorch_",
+    "sana_",
+    "scheduled_sampling_",
+    "sdnq_",
+    "sdxl_",
+    "twinflow_",
+    "urepa_",
+    "wan_",
+    "xm_",
 ];
 
 /// See [`Restricted`].

@@ -7,8 +7,10 @@
 use std::path::{Path, PathBuf};
 
 /// The repositories of Stable Diffusion 3.5, by SimpleTuner's `model_flavour`.
-pub const FLAVOURS: [(&str, &str); 2] =
-    [("medium", "stabilityai/stable-diffusion-3.5-medium"), ("large", "stabilityai/stable-diffusion-3.5-large")];
+pub const FLAVOURS: [(&str, &str); 2] = [
+    ("medium", "stabilityai/stable-diffusion-3.5-medium"),
+    ("large", "stabilityai/stable-diffusion-3.5-large"),
+];
 
 /// The revision that is meant when none is named.
 const MAIN: &str = "main";
@@ -53,7 +55,9 @@ pub fn how_to_get(id: &str, revision: Option<&str>) -> String {
     let revision = revision.map(|revision| format!(" --revision {revision}")).unwrap_or_default();
     let download = format!("`hf download {id}{revision}` fetches it");
     if id.starts_with("stabilityai/") {
-        format!("{download}; first accept its licence at https://huggingface.co/{id} and log in with `hf auth login`")
+        format!(
+            "{download}; first accept its licence at https://huggingface.co/{id} and log in with `hf auth login`"
+        )
     } else {
         download
     }
@@ -68,7 +72,8 @@ mod tests {
         for id in ["stabilityai/stable-diffusion-3.5-large", "a/b_c.d-1"] {
             assert!(is_id(id), "{id}");
         }
-        for path in ["model", "/models/sd35", "./a/b", "../b", "a/b/c", "a/", "~/models", "C:\\a/b", "a/b c"] {
+        for path in ["model", "/models/sd35", "./a/b", "../b", "a/b/c", "a/", "~/models", "C:\\a/b", "a/b c"]
+        {
             assert!(!is_id(path), "{path}");
         }
     }
@@ -93,7 +98,10 @@ mod tests {
     #[test]
     fn gated_models_need_their_licence() {
         let hint = how_to_get("stabilityai/x", Some("v2"));
-        assert!(hint.contains("hf download stabilityai/x --revision v2") && hint.contains("licence"), "{hint}");
+        assert!(
+            hint.contains("hf download stabilityai/x --revision v2") && hint.contains("licence"),
+            "{hint}"
+        );
         assert!(!how_to_get("o/n", None).contains("licence"));
     }
 }

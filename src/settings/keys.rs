@@ -5,8 +5,8 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GradClipMethod, LoraInit, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype,
-    SigmaDensity,
+    CaptionStrategy, DeviceChoice, GradClipMethod, GuardAction, LoraInit, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
 use Effect::*;
@@ -319,6 +319,31 @@ Section { title: "Checkpoints", keys: &[
         "Of these, how many keep what resuming needs; the others keep the adapter alone."),
     key("resume_from_checkpoint", Text, "", Free,
         "`latest`, or a name like `checkpoint-500`; `latest` begins afresh when there is none."),
+]},
+Section { title: "Held-out pictures and guard", keys: &[
+    key("eval_share", Real(0.0, 0.5), "0", Weights,
+        "Share of the pictures that is never trained on, so that the loss on them tells whether the LoRA still \
+         learns or only memorises. 0 is none, 0.05 a good start from 40 pictures."),
+    key("eval_steps", Whole(0, ANY), "=checkpointing_steps", Free,
+        "Evaluate the held-out pictures after every so many steps, and at the beginning and the end; 0 only then.")
+        .or(&["eval_steps_interval", "eval_step_interval"]),
+    key("eval_noise_levels", Whole(1, 64), "4", Free,
+        "Noise levels at which each held-out picture is evaluated, equally probable in training.")
+        .or(&["eval_timesteps"]),
+    key("guard", Choice(GuardAction::WORDS), "warn", Weights,
+        "What to do when the held-out loss has turned, or gradients explode: nothing, say so, stop, or go back to \
+         the last good checkpoint and on with a lower learning rate."),
+    key("guard_rise", Real(0.0, 10.0), "0.05", Weights,
+        "The held-out loss has turned when it lies above its lowest value by this share."),
+    key("guard_patience", Whole(1, 1000), "3", Weights,
+        "For so many evaluations in a row."),
+    key("guard_gradient_factor", Real(1.0, 1e6), "10", Weights,
+        "Gradients explode when their norm is so many times the median of the last 100 steps, for five steps in a \
+         row, while the loss is above its median."),
+    key("guard_lr_factor", Real(0.01, 1.0), "0.5", Weights,
+        "What `roll_back` multiplies the learning rate by."),
+    key("guard_rollbacks", Whole(0, 100), "2", Weights,
+        "How often `roll_back` goes back before it stops."),
 ]},
 ];
 

@@ -260,7 +260,8 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
 }
 
 fn compat(value: &Value) -> Result<Value, String> {
-    let text = value.as_str().ok_or_else(|| format!("{} is neither `none` nor `simpletuner`", shown(value)))?;
+    let text =
+        value.as_str().ok_or_else(|| format!("{} is neither `none` nor `simpletuner`", shown(value)))?;
     Ok(text.parse::<Compat>()?.to_string().into())
 }
 

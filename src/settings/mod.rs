@@ -29,8 +29,8 @@ mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GradClipMethod, LoraInit, LoraPreset, LoraTargets, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GradClipMethod, GuardAction, LoraInit, LoraPreset,
+    LoraTargets, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use compat::{Compat, Version};
 pub use document::{document, help};

@@ -48,7 +48,12 @@ impl Missing {
 ///
 /// # Errors
 /// A path that is not UTF-8.
-pub fn placed(key: &'static Key, value: Value, folder: Option<&Path>, missing: &mut Vec<Missing>) -> Result<Value> {
+pub fn placed(
+    key: &'static Key,
+    value: Value,
+    folder: Option<&Path>,
+    missing: &mut Vec<Missing>,
+) -> Result<Value> {
     let (Kind::Source | Kind::Target | Kind::Model, Some(path)) = (key.kind, value.as_str()) else {
         return Ok(value);
     };

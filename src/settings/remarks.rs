@@ -87,7 +87,8 @@ impl Facts<'_> {
             )),
             (Compat::None, Dialect::SimpleTuner) => all.push(note(
                 "compat",
-                "settings do what their names say; --compat simpletuner=VERSION does what SimpleTuner did".into(),
+                "settings do what their names say; --compat simpletuner=VERSION does what SimpleTuner did"
+                    .into(),
             )),
             (Compat::None, Dialect::Kohya) => all.push(note(
                 "compat",
@@ -102,7 +103,8 @@ impl Facts<'_> {
         let given = self.given_number("max_grad_norm");
         if let Some(version) = s.compat.version() {
             if version < compat::CLAMPED && s.max_grad_norm == compat::FORCED_NORM {
-                let whatever = given.map_or_else(|| "whatever is set".to_owned(), |set| format!("though {set} is set"));
+                let whatever =
+                    given.map_or_else(|| "whatever is set".to_owned(), |set| format!("though {set} is set"));
                 all.push(warning(
                     "max_grad_norm",
                     format!(
@@ -113,7 +115,10 @@ impl Facts<'_> {
             } else if version >= compat::CLAMPED && self.given("grad_clip_method").is_none() {
                 all.push(note(
                     "grad_clip_method",
-                    format!("each element is clamped to {}, SimpleTuner's default since 1.2.2", s.max_grad_norm),
+                    format!(
+                        "each element is clamped to {}, SimpleTuner's default since 1.2.2",
+                        s.max_grad_norm
+                    ),
                 ));
             }
             return;
@@ -138,7 +143,9 @@ impl Facts<'_> {
         for set in self.data.images.iter().filter(|set| set.repeats > 0) {
             let (repeats, passes) = (set.repeats, set.passes());
             let text = if self.is_from(Dialect::Kohya) {
-                format!("num_repeats {passes} is {passes} passes an epoch; SimpleTuner calls that repeats {repeats}")
+                format!(
+                    "num_repeats {passes} is {passes} passes an epoch; SimpleTuner calls that repeats {repeats}"
+                )
             } else {
                 format!(
                     "{repeats} repeats = {passes} passes over `{}` an epoch, as in SimpleTuner; {repeats} in kohya's \
@@ -154,7 +161,9 @@ impl Facts<'_> {
     fn tokens(&self, all: &mut Vec<Remark>) {
         let here = self.settings.tokenizer_max_length;
         let text = match (self.settings.compat.version(), self.settings.origin.dialect) {
-            (Some(version), _) => format!("T5 reads {here} tokens of a caption, as in SimpleTuner {version}; CLIP 77"),
+            (Some(version), _) => {
+                format!("T5 reads {here} tokens of a caption, as in SimpleTuner {version}; CLIP 77")
+            }
             (None, Dialect::SimpleTuner) => format!(
                 "T5 reads {here} tokens of a caption and CLIP 77; T5 read 77 in SimpleTuner 1.1.4, 256 from 1.1.5 to \
                  1.2.1, and reads 154 since 1.2.2"
@@ -177,12 +186,18 @@ impl Facts<'_> {
         } else if s.compat != Compat::None && self.given("flow_schedule_auto_shift") == Some(&true.into()) {
             all.push(warning(
                 "flow_schedule_auto_shift",
-                format!("it has no effect, because flow_schedule_shift {} wins over it", s.flow_schedule_shift),
+                format!(
+                    "it has no effect, because flow_schedule_shift {} wins over it",
+                    s.flow_schedule_shift
+                ),
             ));
         } else if self.from_simpletuner() && self.given("flow_schedule_shift").is_none() {
             all.push(note(
                 "flow_schedule_shift",
-                format!("noise levels are shifted by {}; SimpleTuner 1.1.4 did not shift", s.flow_schedule_shift),
+                format!(
+                    "noise levels are shifted by {}; SimpleTuner 1.1.4 did not shift",
+                    s.flow_schedule_shift
+                ),
             ));
         }
     }
@@ -217,7 +232,9 @@ impl Facts<'_> {
         } else if let Some(dropout) = dropout.filter(|_| self.from_simpletuner()) {
             all.push(note(
                 "lora_dropout",
-                format!("{dropout} of the adapters' input is dropped here; SimpleTuner 1.x never did so for SD3"),
+                format!(
+                    "{dropout} of the adapters' input is dropped here; SimpleTuner 1.x never did so for SD3"
+                ),
             ));
         }
         if self.is_from(Dialect::Kohya) && self.given("lora_alpha").is_none() && rank > 1 {
@@ -266,7 +283,9 @@ impl Facts<'_> {
         if let Some(version) = s.compat.version() {
             if unset("learning_rate") {
                 let default = rate(s.learning_rate);
-                let text = format!("not set, so {default}, SimpleTuner's default, at which a LoRA learns next to nothing");
+                let text = format!(
+                    "not set, so {default}, SimpleTuner's default, at which a LoRA learns next to nothing"
+                );
                 all.push(warning("learning_rate", text));
             }
             if unset("lr_scheduler") {
@@ -283,7 +302,11 @@ impl Facts<'_> {
             }
         };
         say("learning_rate", rate(s.learning_rate), "4e-7");
-        say("lr_scheduler", format!("`{}`", s.lr_scheduler), "`sine` before 3.0, `constant_with_warmup` since");
+        say(
+            "lr_scheduler",
+            format!("`{}`", s.lr_scheduler),
+            "`sine` before 3.0, `constant_with_warmup` since",
+        );
         say("optimizer", format!("`{}`", s.optimizer), "`adamw_bf16` since 3.0; before, none");
     }
 }

@@ -1,15 +1,15 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GradClipMethod, LoraInit, LoraTargets, LossWeighting, LrScheduler,
-    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DeviceChoice, GradClipMethod, GuardAction, LoraInit, LoraTargets, LossWeighting,
+    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::compat::{self, Compat};
 use super::keys::{Key, RUN, Section};
+use super::places::{self, Missing};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
 use super::source::{Dialect, Source, Translated};
-use super::places::{self, Missing};
 use super::{MODEL, hub, kohya, resume, settle, simpletuner};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,16 @@ pub struct RunSettings {
     pub checkpoints_total_limit: usize,
     pub checkpoints_state_limit: usize,
     pub resume_from_checkpoint: Option<String>,
+
+    pub eval_share: f64,
+    pub eval_steps: u64,
+    pub eval_noise_levels: usize,
+    pub guard: GuardAction,
+    pub guard_rise: f64,
+    pub guard_patience: usize,
+    pub guard_gradient_factor: f64,
+    pub guard_lr_factor: f64,
+    pub guard_rollbacks: u64,
 
     /// Every prompt to draw: the library's, then `validation_prompt`.
     #[serde(skip)]

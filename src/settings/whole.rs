@@ -52,7 +52,9 @@ fn sets(data: &DataBackends) -> Value {
     let taken = |id: &str| data.images.iter().any(|set| set.id == id);
     let ids = std::iter::successors(Some("text-embeds".to_owned()), |id| Some(format!("{id}-")));
     if let (Value::Array(list), Some(id)) = (&mut sets, ids.into_iter().find(|id| !taken(id))) {
-        list.iter_mut().filter_map(Value::as_object_mut).for_each(|set| set.retain(|_, value| !value.is_null()));
+        list.iter_mut()
+            .filter_map(Value::as_object_mut)
+            .for_each(|set| set.retain(|_, value| !value.is_null()));
         list.push(json!({"id": id, "dataset_type": "text_embeds", "default": true,
             "cache_dir": data.cache_dir_text}));
     }

@@ -121,6 +121,16 @@ impl OutputFolder {
         self.path.join("metrics.jsonl")
     }
 
+    /// The evaluations of held-out pictures.
+    pub fn evaluations(&self) -> PathBuf {
+        self.path.join("evaluation.jsonl")
+    }
+
+    /// The pictures that are held out of training.
+    pub fn held_out(&self) -> PathBuf {
+        self.path.join("held_out.txt")
+    }
+
     /// The folder of event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.path.join(TENSORBOARD)
@@ -158,7 +168,8 @@ impl OutputFolder {
 
     /// Writes the settings, the data sets and the prompts, from which the run can be repeated.
     pub fn write_settings(&self, whole: &Whole) -> Result<()> {
-        let write = |path: PathBuf, json: &Value| files::replace_bytes(&path, format!("{json:#}\n").as_bytes());
+        let write =
+            |path: PathBuf, json: &Value| files::replace_bytes(&path, format!("{json:#}\n").as_bytes());
         whole.prompts.as_ref().map_or(Ok(()), |prompts| write(self.prompts(), prompts))?;
         write(self.data_backends(), &whole.data_backends)?;
         write(self.settings(), &whole.settings)
@@ -171,7 +182,15 @@ impl OutputFolder {
         for checkpoint in checkpoint::list(self)? {
             checkpoint::remove(self, &checkpoint)?;
         }
-        for file in [self.lora(), self.metrics(), self.plot(), self.before_after(), self.strengths()] {
+        for file in [
+            self.lora(),
+            self.metrics(),
+            self.plot(),
+            self.before_after(),
+            self.strengths(),
+            self.evaluations(),
+            self.held_out(),
+        ] {
             remove_file(&file)?;
         }
         for (folder, prefix) in [(VALIDATION, VALIDATION_STEP), (TENSORBOARD, EVENTS)] {

@@ -23,7 +23,8 @@ impl Project {
     fn shrink(&self) {
         for (path, content) in files(&self.path("config")) {
             let text = String::from_utf8(content).unwrap();
-            let small = text.replace("\"resolution\": 1024", "\"resolution\": 64").replace("[512, 512]", "64");
+            let small =
+                text.replace("\"resolution\": 1024", "\"resolution\": 64").replace("[512, 512]", "64");
             std::fs::write(path, small).unwrap();
         }
     }
@@ -75,12 +76,17 @@ fn remark<'a>(plan: &'a Value, about: &str) -> &'a str {
 
 #[test]
 fn published_setups_are_planned_as_they_are() {
-    for (setup, steps) in [("example", 100), ("wizard", 10_000), ("environment", 1000), ("table", 1000), ("tutorial", 24_000)] {
+    for (setup, steps) in
+        [("example", 100), ("wizard", 10_000), ("environment", 1000), ("table", 1000), ("tutorial", 24_000)]
+    {
         let project = Project::new(setup);
         let plan = project.plan(&[], &[]);
         assert_eq!(plan["total_steps"], steps, "{setup}");
         assert!(!remark(&plan, "max_grad_norm").is_empty(), "{setup}");
-        assert!(!project.path("output").exists() && !project.path("cache").exists(), "planning writes nothing");
+        assert!(
+            !project.path("output").exists() && !project.path("cache").exists(),
+            "planning writes nothing"
+        );
     }
     // 6 pictures, 10 passes, batches of 2, 10 epochs.
     assert_eq!(Project::new("kohya").plan(&[], &[])["total_steps"], 300);
@@ -106,7 +112,9 @@ fn the_tutorials_surprises_are_said_and_compat_does_them() {
     let there = project.plan(&[], &["--compat", "simpletuner=1.1.4"]);
     assert!(remark(&there, "max_grad_norm").contains("0.01"));
     assert!(remark(&there, "tokenizer_max_length").contains("77 tokens"));
-    let text = Ended::of(&mut project.command("plan", "config/config.json", &["validation_resolution=64"])).succeeded().stdout;
+    let text = Ended::of(&mut project.command("plan", "config/config.json", &["validation_resolution=64"]))
+        .succeeded()
+        .stdout;
     assert!(text.contains("remarks") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let refused = Ended::of(project.command("plan", "config", &[]).args(["--compat", "onetrainer"]));
     refused.refused(&["`compat`", "simpletuner=1.1.4"]);
@@ -126,7 +134,10 @@ fn an_output_folder_repeats_its_run() {
     assert!(lora(&output) == lora(&project.path("again")), "the two runs differ");
     let drawn = files(&project.path("again/validation"));
     for name in ["bench", "cat", "validation"] {
-        assert!(drawn.keys().any(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)), "{name}");
+        assert!(
+            drawn.keys().any(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)),
+            "{name}"
+        );
     }
     let more = ["max_train_steps=3", "resume_from_checkpoint=latest"];
     Ended::of(&mut project.command("train", "output/models/settings.json", &more)).succeeded();
@@ -146,7 +157,8 @@ fn what_would_delete_is_refused() {
 }
 
 /// SD3.5 Large by its flavour alone.
-const FLAVOUR: [&str; 3] = ["validation_resolution=64", "pretrained_model_name_or_path=", "model_flavour=large"];
+const FLAVOUR: [&str; 3] =
+    ["validation_resolution=64", "pretrained_model_name_or_path=", "model_flavour=large"];
 
 #[test]
 fn a_model_comes_from_the_local_cache_of_the_hub() {

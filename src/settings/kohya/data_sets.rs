@@ -1,8 +1,8 @@
 //! Data sets as kohya describes them: a dataset config of `[general]`, `[[datasets]]` and `[[datasets.subsets]]`, or
 //! a training config's `train_data_dir`, whose folders are called `REPEATS_class words`.
 
-use super::keys::OF_DATA_SETS;
 use super::is_unset;
+use super::keys::OF_DATA_SETS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::backends::BACKEND;
 use crate::settings::foreign::{Ignored, Restricted, hold_to};
@@ -133,8 +133,11 @@ fn of_folders(config: &Map<String, Value>, path: &Path) -> Result<Vec<Map<String
         subsets.extend(subset.as_object().cloned());
     }
     if subsets.is_empty() {
-        return Err(Error::setting("train_data_dir", format!("{} has no folder like `5_red star`", folder.display()))
-            .hint("put the pictures into a folder called REPEATS_words, or write a dataset_config"));
+        return Err(Error::setting(
+            "train_data_dir",
+            format!("{} has no folder like `5_red star`", folder.display()),
+        )
+        .hint("put the pictures into a folder called REPEATS_words, or write a dataset_config"));
     }
     Ok(subsets)
 }
@@ -201,7 +204,8 @@ fn metadata(value: &Value, set: &mut impl FnMut(&str, Value)) -> Result<()> {
 
 /// Whether any text lies beside the pictures. A picture without one is then an error of its own.
 fn has_captions(folder: &Path) -> bool {
-    let is_caption = |path: &Path| path.extension().is_some_and(|ending| ending == "txt" || ending == "caption");
+    let is_caption =
+        |path: &Path| path.extension().is_some_and(|ending| ending == "txt" || ending == "caption");
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| is_caption(&e.path()))))
 }
 

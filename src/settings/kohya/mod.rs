@@ -37,7 +37,9 @@ pub fn fill_defaults(given: &mut Map<String, Value>) {
     for (name, text) in DEFAULTS {
         let decided = match *name {
             "max_train_steps" => given.contains_key("num_train_epochs"),
-            "sigma_density" => ["weighting_scheme", "flow_use_uniform_schedule"].iter().any(|key| given.contains_key(*key)),
+            "sigma_density" => {
+                ["weighting_scheme", "flow_use_uniform_schedule"].iter().any(|key| given.contains_key(*key))
+            }
             "flow_schedule_shift" => given.contains_key("flow_schedule_auto_shift"),
             _ => false,
         };
@@ -94,10 +96,12 @@ fn longest_wins(entries: &mut Map<String, Value>) {
 
 /// A warm-up below one is a share of the steps.
 fn warmup_share(entries: &mut Map<String, Value>) {
-    let number = |name: &str| entries.get(name).and_then(|value| match value {
-        Value::String(text) => text.parse::<f64>().ok(),
-        value => value.as_f64(),
-    });
+    let number = |name: &str| {
+        entries.get(name).and_then(|value| match value {
+            Value::String(text) => text.parse::<f64>().ok(),
+            value => value.as_f64(),
+        })
+    };
     let share = number("lr_warmup_steps").filter(|share| (0.0..1.0).contains(share));
     let steps = number("max_train_steps").or((!entries.contains_key("max_train_epochs")).then_some(1600.0));
     if let (Some(share), Some(steps)) = (share, steps) {
@@ -169,7 +173,9 @@ fn arguments(
     for text in texts {
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| Error::setting(key, format!("{} is not of the form name=value", shown(&text.into()))))
+            .ok_or_else(|| {
+                Error::setting(key, format!("{} is not of the form name=value", shown(&text.into())))
+            })
             .map_err(|error| error.hint("write it as [\"name=value\"]"))?;
         take(name.trim(), value.trim().trim_matches(['"', '\'']), training)?;
     }

@@ -73,7 +73,10 @@ fn the_guides_example_is_read_with_kohyas_defaults() {
     assert_eq!((s.lora_rank, s.lora_alpha), (16, 1.0));
     assert_eq!((s.max_train_steps, s.num_train_epochs, s.train_batch_size), (0, 10, 1));
     assert_eq!((s.optimizer, s.learning_rate), (OptimizerKind::AdamW8bit, 1e-4));
-    assert_eq!((s.sigma_density, s.flow_schedule_shift, s.tokenizer_max_length), (SigmaDensity::Uniform, 1.0, 256));
+    assert_eq!(
+        (s.sigma_density, s.flow_schedule_shift, s.tokenizer_max_length),
+        (SigmaDensity::Uniform, 1.0, 256)
+    );
     assert_eq!(s.lora_targets, LoraTargets::Preset(LoraPreset::AllLinear));
     assert!(s.text_encoder_3_path.unwrap().ends_with("t5xxl.safetensors"));
     let ignored: Vec<_> = s.ignored.iter().map(|(key, _)| key.as_str()).collect();
@@ -133,7 +136,10 @@ fn data_sets_and_subsets_inherit_from_above() {
     let [hoge, fuga, large] = data.images.as_slice() else { panic!("three sets") };
     assert_eq!((hoge.id.as_str(), hoge.resolution, hoge.repeats, hoge.passes()), ("1-hoge", 512, 9, 10));
     assert_eq!(hoge.caption_strategy, CaptionStrategy::Textfile);
-    assert_eq!((fuga.caption_strategy, fuga.instance_prompt.as_deref()), (CaptionStrategy::InstancePrompt, Some("fuga boy")));
+    assert_eq!(
+        (fuga.caption_strategy, fuga.instance_prompt.as_deref()),
+        (CaptionStrategy::InstancePrompt, Some("fuga boy"))
+    );
     assert_eq!((fuga.passes(), large.resolution, large.id.as_str()), (1, 768, "3-hoge"));
     assert_eq!(data.ignored.iter().filter(|(key, _)| key == "enable_bucket").count(), 1);
 }
@@ -182,7 +188,9 @@ fn data_sets_that_cannot_be_honoured_are_refused() {
 #[test]
 fn folders_of_train_data_dir_say_repeats_and_class() {
     let folder = Folder::new();
-    for name in ["train/5_k4s4 woman/a.png", "train/5_k4s4 woman/a.txt", "train/2_dog/b.png", "train/notes/x.txt"] {
+    for name in
+        ["train/5_k4s4 woman/a.png", "train/5_k4s4 woman/a.txt", "train/2_dog/b.png", "train/notes/x.txt"]
+    {
         folder.write(name, "");
     }
     let config = format!("{GUIDE}train_data_dir = 'train'\nresolution = '1024,1024'\nenable_bucket = true\n");

@@ -1,10 +1,10 @@
 //! What the learning rate really does: SimpleTuner's waves beside the descents that the names promise.
 
+use super::words::{counted, grouped, rate};
+use super::{Facts, Remark, note, warning};
 use crate::settings::choices::LrScheduler;
 use crate::settings::compat::Compat;
 use crate::settings::source::Dialect;
-use super::words::{counted, grouped, rate};
-use super::{Facts, Remark, note, warning};
 use serde_json::Value;
 
 impl Facts<'_> {
@@ -91,7 +91,11 @@ impl Facts<'_> {
         let height = if is_sine { phase.sin() } else { phase.cos() };
         let end = low + (high - low) * (1.0 + height) / 2.0;
         let swings = self.total_steps as f64 / (2 * half) as f64;
-        let swings = if swings.fract() == 0.0 { counted(swings as u64, "swing") } else { format!("{swings:.1} swings") };
+        let swings = if swings.fract() == 0.0 {
+            counted(swings as u64, "swing")
+        } else {
+            format!("{swings:.1} swings")
+        };
         format!(
             "half a period is lr_warmup_steps={}, {swings} in {} steps between {high:e} and {low:e}, ending at {}",
             grouped(half),

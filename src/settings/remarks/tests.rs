@@ -36,7 +36,11 @@ fn tutorial() -> Value {
 #[test]
 fn the_tutorials_cosine_is_a_wave_of_five_swings() {
     let said = of(tutorial(), 5, 24_000);
-    says(&said, "lr_scheduler", &["one descent", "lr_warmup_steps=2,400", "five swings in 24,000 steps", "ending at 1.5e-3"]);
+    says(
+        &said,
+        "lr_scheduler",
+        &["one descent", "lr_warmup_steps=2,400", "five swings in 24,000 steps", "ending at 1.5e-3"],
+    );
     says(&said, "repeats", &["5 repeats = 6 passes over `mine`", "5 in kohya", "repeats 4"]);
     says(&said, "max_grad_norm", &["norm 2", "0.01", "1.1.4 to 1.2.1"]);
     says(&said, "tokenizer_max_length", &["256 tokens", "77 in SimpleTuner 1.1.4", "154"]);
@@ -71,7 +75,8 @@ fn defaults_of_compat_are_named() {
 #[test]
 fn a_file_of_this_program_gets_few_remarks() {
     assert_eq!(of(json!({}), 0, 100), []);
-    let said = of(json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_rank": 8, "lora_alpha": 4}), 1, 100);
+    let said =
+        of(json!({"lr_scheduler": "cosine", "lr_warmup_steps": 10, "lora_rank": 8, "lora_alpha": 4}), 1, 100);
     says(&said, "lr_scheduler", &["warm-up of 10 steps", "five swings"]);
     says(&said, "lora_alpha", &["scaled by 0.5"]);
     says(&said, "repeats", &["1 repeats = 2 passes", "1 in kohya", "repeats 0"]);
@@ -82,7 +87,11 @@ fn a_file_of_this_program_gets_few_remarks() {
 
 #[test]
 fn waves_that_end_anywhere_have_a_fraction() {
-    let said = of(json!({"lr_scheduler": "sine", "lr_warmup_steps": 400, "learning_rate": 1e-3, "lr_end": 0}), 0, 1000);
+    let said = of(
+        json!({"lr_scheduler": "sine", "lr_warmup_steps": 400, "learning_rate": 1e-3, "lr_end": 0}),
+        0,
+        1000,
+    );
     says(&said, "lr_scheduler", &["1.2 swings", "ending at 1e-3"]);
 }
 
@@ -97,7 +106,10 @@ fn what_is_not_given_is_compared_with_the_default_there() {
 
 #[test]
 fn numbers_read_well() {
-    assert_eq!((grouped(24_000), grouped(999), grouped(1_234_567)), ("24,000".into(), "999".into(), "1,234,567".into()));
+    assert_eq!(
+        (grouped(24_000), grouped(999), grouped(1_234_567)),
+        ("24,000".into(), "999".into(), "1,234,567".into())
+    );
     assert_eq!((rate(1.5e-3), rate(4e-7), rate(0.0)), ("1.5e-3".into(), "4e-7".into(), "0e0".into()));
     assert_eq!((counted(1, "swing"), counted(20, "swing")), ("one swing".into(), "20 swings".into()));
 }

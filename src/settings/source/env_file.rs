@@ -48,9 +48,8 @@ pub fn read(path: &Path) -> Result<(Map<String, Value>, Vec<(String, String)>)> 
         Error::new(ErrorKind::Settings, place, cause).hint("write NAME=value or export NAME=\"value\"")
     };
     let variables = variables(&text).map_err(|(line, cause)| refused(line, cause))?;
-    settings(&variables).map_err(|cause| {
-        Error::new(ErrorKind::Settings, format!("{}, {EXTRA}", path.display()), cause)
-    })
+    settings(&variables)
+        .map_err(|cause| Error::new(ErrorKind::Settings, format!("{}, {EXTRA}", path.display()), cause))
 }
 
 type Settings = (Map<String, Value>, Vec<(String, String)>);
@@ -66,7 +65,10 @@ fn settings(variables: &BTreeMap<String, String>) -> std::result::Result<Setting
             None => {
                 let known = NAMES.iter().map(|(variable, _)| *variable);
                 let near = nearest(name, known).unwrap_or_default();
-                ignored.push((name.clone(), format!("it is no variable of a config.env; the nearest is {near}")));
+                ignored.push((
+                    name.clone(),
+                    format!("it is no variable of a config.env; the nearest is {near}"),
+                ));
             }
         }
     }
@@ -122,11 +124,7 @@ fn assignment(line: &str, known: &BTreeMap<String, String>) -> std::result::Resu
 }
 
 /// The value as a shell reads it: quotes off, variables in, a comment away. Words without quotes stay together.
-fn unquoted(
-    value: &str,
-    own: &str,
-    known: &BTreeMap<String, String>,
-) -> std::result::Result<String, String> {
+fn unquoted(value: &str, own: &str, known: &BTreeMap<String, String>) -> std::result::Result<String, String> {
     let mut out = String::new();
     let mut rest = value;
     while let Some(first) = rest.chars().next() {
@@ -153,18 +151,16 @@ fn unquoted(
 }
 
 /// `${NAME}` and `$NAME` replaced: by what the file has said before, else by the environment.
-fn expanded(
-    text: &str,
-    own: &str,
-    known: &BTreeMap<String, String>,
-) -> std::result::Result<String, String> {
+fn expanded(text: &str, own: &str, known: &BTreeMap<String, String>) -> std::result::Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
         let (name, after) = match after.strip_prefix('{') {
             Some(inner) => inner.split_once('}').ok_or("`${` has no end")?,
-            None => after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len())),
+            None => after.split_at(
+                after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()),
+            ),
         };
         let is_name = !name.is_empty() && !name.contains(['=', '\0']);
         let value = known.get(name).cloned().or_else(|| is_name.then(|| std::env::var(name).ok()).flatten());

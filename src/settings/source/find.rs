@@ -35,7 +35,8 @@ fn choose(path: &Path, environment: Option<&str>, backend: Option<&str>) -> Resu
         _ => NAMES.iter().map(|(_, name)| *name).collect(),
     };
     let environment = environment.filter(|name| !name.is_empty() && *name != "default");
-    let of_environment = environment.into_iter().flat_map(|name| [path.join(name), path.join("config").join(name)]);
+    let of_environment =
+        environment.into_iter().flat_map(|name| [path.join(name), path.join("config").join(name)]);
     let folders: Vec<PathBuf> = of_environment.chain([path.to_owned(), path.join("config")]).collect();
     let all = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
     all.clone().find(|file| file.is_file()).ok_or_else(|| {

@@ -59,7 +59,9 @@ mod tests {
 
     #[test]
     fn flags_have_values_after_an_equals_sign_or_a_space_or_are_on() {
-        let read = parse("--lora_rank=16  --lora_alpha 8 --use_ema --validation_prompt=\"a red star\" --x 'it is' --e -1");
+        let read = parse(
+            "--lora_rank=16  --lora_alpha 8 --use_ema --validation_prompt=\"a red star\" --x 'it is' --e -1",
+        );
         let expected = json!({"lora_rank": "16", "lora_alpha": "8", "use_ema": true,
             "validation_prompt": "a red star", "x": "it is", "e": "-1"});
         assert_eq!(Value::Object(read.unwrap()), expected);

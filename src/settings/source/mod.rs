@@ -108,7 +108,10 @@ pub fn text(path: &Path) -> Result<String> {
         .map_err(|e| Error::io(path, &e))?;
     let refused = |cause: String| Error::new(ErrorKind::Settings, path.display().to_string(), cause);
     if bytes.len() as u64 > read::LARGEST_FILE {
-        return Err(refused(format!("larger than {} MiB, so hardly a settings file", read::LARGEST_FILE >> 20)));
+        return Err(refused(format!(
+            "larger than {} MiB, so hardly a settings file",
+            read::LARGEST_FILE >> 20
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8 text".to_owned()))?;
     Ok(text.trim_start_matches('\u{feff}').to_owned())

@@ -42,7 +42,8 @@ fn every_form_says_the_same() {
     for (name, text) in FORMS {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), text).unwrap();
-        let path = if name.ends_with("example") { folder.path().join(name) } else { folder.path().to_owned() };
+        let path =
+            if name.ends_with("example") { folder.path().join(name) } else { folder.path().to_owned() };
         let settings = RunSettings::load(&path, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(settings.origin.dialect, Dialect::SimpleTuner, "{name}");
         read.push(settings.as_used());
@@ -60,7 +61,8 @@ fn a_dialect_is_known_by_its_keys() {
     assert_eq!(of(json!({"--lora_rank": 4})), Dialect::SimpleTuner);
     assert_eq!(of(json!({"model_family": "sd3"})), Dialect::SimpleTuner);
     assert_eq!(of(json!({"network_module": "networks.lora_sd3"})), Dialect::Kohya);
-    let grouped = Source::of_json(Path::new("f"), &json!({"network": {"network_dim": 8}, "seed": 1})).unwrap();
+    let grouped =
+        Source::of_json(Path::new("f"), &json!({"network": {"network_dim": 8}, "seed": 1})).unwrap();
     assert_eq!((grouped.dialect, &grouped.entries["network_dim"]), (Dialect::Kohya, &json!(8)));
 }
 
