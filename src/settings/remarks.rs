@@ -44,12 +44,16 @@ pub fn remarks(settings: &RunSettings, data: &DataBackends, total_steps: u64) ->
     facts.repeats(&mut all);
     facts.tokens(&mut all);
     facts.noise_levels(&mut all);
+    facts.drawing(&mut all);
     facts.captions(&mut all);
     facts.adapters(&mut all);
     facts.loss(&mut all);
     facts.defaults(&mut all);
     all
 }
+
+/// The shift that SD3.5's scheduler config has.
+const SD35_SHIFT: f64 = 3.0;
 
 /// What remarks are made from.
 struct Facts<'a> {
@@ -196,6 +200,22 @@ impl Facts<'_> {
                 "flow_schedule_shift",
                 format!(
                     "noise levels are shifted by {}; SimpleTuner 1.1.4 did not shift",
+                    s.flow_schedule_shift
+                ),
+            ));
+        }
+    }
+
+    /// Pictures are drawn with the model's shift, whatever the run is trained with.
+    fn drawing(&self, all: &mut Vec<Remark>) {
+        let s = self.settings;
+        let draws = !s.validation_prompts.is_empty();
+        if draws && !s.flow_schedule_auto_shift && s.flow_schedule_shift != SD35_SHIFT {
+            all.push(note(
+                "validation_prompt",
+                format!(
+                    "images are drawn with the model's own shift, {SD35_SHIFT} in SD3.5, while noise levels are \
+                     trained with {}",
                     s.flow_schedule_shift
                 ),
             ));

@@ -10,6 +10,7 @@ use crate::settings::keys::Section;
 use crate::settings::kind::shown;
 use crate::settings::nearest::nearest;
 use crate::settings::run::RunSettings;
+use crate::settings::source::{flattened, structured};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ pub fn data_sets(config: &Value, run: &RunSettings, path: &Path) -> Result<(Valu
     let mut ignored = Vec::new();
     let subsets = match config.get("datasets") {
         Some(sets) => of_config(config, sets)?,
-        None => of_folders(config, path)?,
+        None => of_folders(&flattened(config), path)?,
     };
     let mut entries = Vec::new();
     for (index, subset) in subsets.into_iter().enumerate() {
@@ -74,7 +75,7 @@ pub fn data_sets(config: &Value, run: &RunSettings, path: &Path) -> Result<(Valu
 /// # Errors
 /// Data sets of different batch sizes. What else is wrong with the config is found when it is read as a whole.
 pub fn batch_size(path: &Path) -> Result<Option<Value>> {
-    let Ok(Value::Object(config)) = crate::settings::source::structured(path) else { return Ok(None) };
+    let Ok(Value::Object(config)) = structured(path) else { return Ok(None) };
     let of = |table: &Value| table.get("batch_size").cloned();
     let general = config.get("general").and_then(of);
     let sets = config.get("datasets").and_then(Value::as_array).into_iter().flatten();

@@ -147,7 +147,7 @@ pub const NETWORK: &[Restricted] = &[
     Restricted { names: &["conv_dim", "conv_alpha"], accepted: &["none", "0"],
         why: "SD3.5's transformer has no convolutions to adapt" },
     Restricted { names: &["algo"], accepted: &["lora", "locon"],
-        why: "adapters are plain LoRA" },
+        why: "adapters of another kind are described by lycoris_config" },
 ];
 
 /// What `network_args` may say without effect.

@@ -5,6 +5,7 @@
 
 mod data_sets;
 mod keys;
+mod lycoris;
 
 #[cfg(test)]
 mod tests;
@@ -56,11 +57,16 @@ pub fn fill_defaults(given: &mut Map<String, Value>) {
 /// A key that kohya does not know, one that cannot be honoured, a value that it cannot have.
 pub fn training(source: &Source) -> Result<Translated> {
     let mut training = Translated::default();
+    let is_lycoris = lycoris::is_asked_for(source);
+    if is_lycoris {
+        lycoris::describe(source, &mut training)?;
+    }
     for (name, value) in &source.entries {
         let name = name.trim().trim_start_matches('-');
         match name {
             _ if is_unset(value) => {}
             "train_data_dir" | "dataset_config" | "in_json" => {}
+            "network_args" if is_lycoris => {}
             "network_args" => arguments(name, value, &mut training, network_argument)?,
             "optimizer_args" => arguments(name, value, &mut training, optimizer_argument)?,
             _ => entry(name, value, &mut training)?,

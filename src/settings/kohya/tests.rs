@@ -193,7 +193,8 @@ fn folders_of_train_data_dir_say_repeats_and_class() {
     {
         folder.write(name, "");
     }
-    let config = format!("{GUIDE}train_data_dir = 'train'\nresolution = '1024,1024'\nenable_bucket = true\n");
+    let config =
+        format!("{GUIDE}[data]\ntrain_data_dir = 'train'\nresolution = '1024,1024'\nenable_bucket = true\n");
     let settings = folder.load(&config).unwrap();
     assert_eq!(settings.resolution, 1024);
     let data = settings.data_backends().unwrap();

@@ -174,7 +174,7 @@ fn dialect(entries: &Map<String, Value>) -> Dialect {
 }
 
 /// The entries with those of tables beside them: kohya's configs may group keys in sections of any name.
-fn flattened(entries: &Map<String, Value>) -> Map<String, Value> {
+pub fn flattened(entries: &Map<String, Value>) -> Map<String, Value> {
     let mut flat = Map::new();
     for (name, value) in entries {
         match value {

@@ -10,7 +10,8 @@ use std::path::Path;
 /// A file that cannot be read or is not TOML (with the line), a value that settings do not have.
 pub fn read(path: &Path) -> Result<Value> {
     let text = super::text(path)?;
-    parse(&text).map_err(|cause| Error::new(ErrorKind::Settings, path.display().to_string(), cause))
+    let refused = |cause| Error::new(ErrorKind::Settings, path.display().to_string(), cause);
+    parse(&text).map_err(|cause| refused(cause).hint("write key = value, texts in quotes"))
 }
 
 fn parse(text: &str) -> std::result::Result<Value, String> {
