@@ -103,7 +103,8 @@ pub fn apply(given: &mut Map<String, Value>, version: Version) -> Result<()> {
     fixed_shift_wins(given, version);
     let explicit_epsilon = says_epsilon(given);
     for (name, value) in version.defaults() {
-        if !given.contains_key(name) && !(name == "adam_epsilon" && explicit_epsilon) {
+        let is_said = given.contains_key(name) || name == "adam_epsilon" && explicit_epsilon;
+        if !is_said {
             given.insert(name.to_owned(), value);
         }
     }

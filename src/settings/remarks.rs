@@ -68,7 +68,7 @@ impl Facts<'_> {
     }
 
     /// Whether the file was written for SimpleTuner and is read by the names' own meanings.
-    fn from_simpletuner(&self) -> bool {
+    fn is_simpletuners(&self) -> bool {
         self.is_from(Dialect::SimpleTuner) && self.settings.compat == Compat::None
     }
 
@@ -127,7 +127,7 @@ impl Facts<'_> {
             }
             return;
         }
-        if self.from_simpletuner() && s.max_grad_norm != compat::FORCED_NORM {
+        if self.is_simpletuners() && s.max_grad_norm != compat::FORCED_NORM {
             let here = match s.grad_clip_method {
                 GradClipMethod::Norm => format!("gradients are clipped here to the norm {}", s.max_grad_norm),
                 GradClipMethod::Value => format!("each element is clamped here to {}", s.max_grad_norm),
@@ -180,7 +180,7 @@ impl Facts<'_> {
 
     fn noise_levels(&self, all: &mut Vec<Remark>) {
         let s = self.settings;
-        if s.flow_schedule_auto_shift && self.from_simpletuner() {
+        if s.flow_schedule_auto_shift && self.is_simpletuners() {
             all.push(warning(
                 "flow_schedule_auto_shift",
                 "the shift follows the picture's size here; in SimpleTuner since 1.1.5 the default \
@@ -195,7 +195,7 @@ impl Facts<'_> {
                     s.flow_schedule_shift
                 ),
             ));
-        } else if self.from_simpletuner() && self.given("flow_schedule_shift").is_none() {
+        } else if self.is_simpletuners() && self.given("flow_schedule_shift").is_none() {
             all.push(note(
                 "flow_schedule_shift",
                 format!(
@@ -224,7 +224,7 @@ impl Facts<'_> {
 
     fn captions(&self, all: &mut Vec<Remark>) {
         let s = self.settings;
-        if !self.from_simpletuner() {
+        if !self.is_simpletuners() {
             return;
         }
         if self.given("caption_dropout_probability").is_none() {
@@ -249,7 +249,7 @@ impl Facts<'_> {
                     format!("{dropout} is set; SimpleTuner {version} never applied it to SD3, so it is 0"),
                 ));
             }
-        } else if let Some(dropout) = dropout.filter(|_| self.from_simpletuner()) {
+        } else if let Some(dropout) = dropout.filter(|_| self.is_simpletuners()) {
             all.push(note(
                 "lora_dropout",
                 format!(
@@ -286,7 +286,7 @@ impl Facts<'_> {
                  counts 1 %. The same learning rate moves more here, most of all at low noise"
                     .into(),
             ));
-        } else if self.from_simpletuner() {
+        } else if self.is_simpletuners() {
             all.push(note(
                 "loss",
                 "the loss is that of the velocity, as in SimpleTuner; kohya's and diffusers' scripts weigh it by \
@@ -313,7 +313,7 @@ impl Facts<'_> {
                 all.push(note("lr_scheduler", text));
             }
         }
-        if !self.from_simpletuner() {
+        if !self.is_simpletuners() {
             return;
         }
         let mut say = |name: &str, here: String, there: &str| {

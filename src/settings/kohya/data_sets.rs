@@ -171,6 +171,11 @@ fn entry(
             "metadata_file" => metadata(value, &mut set)?,
             // It is the run's: see `batch_size`.
             "batch_size" => {}
+            "prior_loss_weight" if Section::find(BACKEND, "loss_weight").is_some() => {
+                if subset.get("is_reg") == Some(&true.into()) {
+                    set("loss_weight", value.clone());
+                }
+            }
             // A setting here under the same name.
             name if Section::find(BACKEND, name).is_some() => set(name, value.clone()),
             name => other(name, value, ignored)?,

@@ -32,7 +32,7 @@ pub const OF_DATA_SETS: &[&str] = &[
     "caption_extension", "caption_extention", "caption_prefix", "caption_separator", "caption_suffix",
     "caption_tag_dropout_rate", "color_aug", "dataset_repeats", "enable_bucket", "enable_wildcard",
     "face_crop_aug_range", "flip_aug", "keep_tokens", "keep_tokens_separator", "max_bucket_reso",
-    "min_bucket_reso", "num_repeats", "random_crop", "resize_interpolation", "secondary_separator",
+    "min_bucket_reso", "num_repeats", "prior_loss_weight", "random_crop", "resize_interpolation", "secondary_separator",
     "shuffle_caption", "token_warmup_min", "token_warmup_step", "alpha_mask",
 ];
 
@@ -69,7 +69,7 @@ pub const IGNORED: &[Ignored] = &[
     Ignored { why: "SD3.5 has no such thing", names: &[
         "clip_skip", "max_token_length", "min_snr_gamma", "zero_terminal_snr", "debiased_estimation_loss",
         "multires_noise_iterations", "multires_noise_discount", "adaptive_noise_scale", "ip_noise_gamma",
-        "noise_offset_random_strength", "ip_noise_gamma_random_strength", "prior_loss_weight",
+        "noise_offset_random_strength", "ip_noise_gamma_random_strength",
         "huber_scale", "text_encoder_lr", "dim_from_weights", "base_weights_multiplier", "perlin_noise",
         "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "validate_every_n_steps",
         "validate_every_n_epochs", "max_validation_steps"] },

@@ -44,7 +44,7 @@ impl Facts<'_> {
                     self.settings.learning_rate
                 ),
             )),
-            ("polynomial", None) if self.from_simpletuner() => self.polynomial(all),
+            ("polynomial", None) if self.is_simpletuners() => self.polynomial(all),
             ("constant", None) if half > 0 && self.is_from(Dialect::SimpleTuner) => all.push(note(
                 "lr_scheduler",
                 format!(

@@ -37,11 +37,14 @@ const EXTRA: &str = "TRAINER_EXTRA_ARGS";
 /// A switch that is another setting with a value.
 const BITFIT: &str = "USE_BITFIT";
 
+/// Settings by key, and variables that are none, each with the reason.
+type Settings = (Map<String, Value>, Vec<(String, String)>);
+
 /// The settings in a `config.env`, and the variables that are none, each with the reason.
 ///
 /// # Errors
 /// A file that cannot be read, a line that is no assignment, a quote without its end, an unset variable.
-pub fn read(path: &Path) -> Result<(Map<String, Value>, Vec<(String, String)>)> {
+pub fn read(path: &Path) -> Result<Settings> {
     let text = super::text(path)?;
     let refused = |line: usize, cause: String| {
         let place = format!("{}, line {line}", path.display());
@@ -51,8 +54,6 @@ pub fn read(path: &Path) -> Result<(Map<String, Value>, Vec<(String, String)>)> 
     settings(&variables)
         .map_err(|cause| Error::new(ErrorKind::Settings, format!("{}, {EXTRA}", path.display()), cause))
 }
-
-type Settings = (Map<String, Value>, Vec<(String, String)>);
 
 fn settings(variables: &BTreeMap<String, String>) -> std::result::Result<Settings, String> {
     let (mut entries, mut ignored) = (Map::new(), Vec::new());
