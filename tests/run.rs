@@ -12,6 +12,7 @@ mod run {
     mod drawing;
     mod emulated;
     mod encoding;
+    mod examples;
     mod exporting;
     mod guarding;
     mod interrupting;

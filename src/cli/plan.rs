@@ -9,7 +9,7 @@ use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
 use crate::run::forecast::{self, CaptionReport, Forecast};
-use crate::settings::RunSettings;
+use crate::settings::{self, Remark, RunSettings};
 use std::path::PathBuf;
 
 /// Say what a training run would do and need, without starting it
@@ -20,12 +20,17 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct PlanArgs {
-    /// The settings file
+    /// The settings file, or its folder
     pub config: PathBuf,
 
     /// A setting that wins over the file; may be given many times, an empty value takes the default
     #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
     pub set: Vec<Override>,
+
+    /// Do what SimpleTuner really did where its names say something else: `simpletuner`, or of a version,
+    /// `simpletuner=1.1.4`; its defaults hold too
+    #[arg(long, value_name = "WHOSE")]
+    pub compat: Option<String>,
 
     /// Print one JSON object, for programs
     #[arg(long)]
@@ -41,6 +46,14 @@ Examples:
 /// The card that is planned for where none is there: only its scratch memory depends on what it is.
 const USUAL_CARD: Architecture = Architecture { compute: 89, multiprocessors: 128, shared_memory: 99 << 10 };
 
+/// What a program is told.
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    forecast: &'a Forecast,
+    remarks: &'a [Remark],
+}
+
 /// What is planned for; no card is opened.
 fn limits(choice: Choice) -> Limits {
     match choice {
@@ -54,7 +67,8 @@ fn limits(choice: Choice) -> Limits {
 
 /// Plans.
 pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
-    let settings = RunSettings::load(&args.config, &args.set)?;
+    let settings =
+        RunSettings::load(&args.config, &overrides::with_compat(&args.set, args.compat.as_deref()))?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let limits = limits(device::wanted(device, settings.device));
@@ -63,12 +77,19 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
     let forecast = forecast::forecast(&opened, &limits, limit)?;
+    let remarks = settings::remarks(&opened.settings, &opened.backends, opened.schedule.total_steps() as u64);
     if args.json {
-        let json = serde_json::to_string_pretty(&forecast)
+        let report = Report { forecast: &forecast, remarks: &remarks };
+        let json = serde_json::to_string_pretty(&report)
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&opened, &forecast))
+    terminal::say(table(&opened, &forecast))?;
+    if remarks.is_empty() {
+        Ok(())
+    } else {
+        terminal::say(format_args!("remarks\n{}", terminal::remarks(&remarks)))
+    }
 }
 
 /// The report for people.

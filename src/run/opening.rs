@@ -56,6 +56,7 @@ pub struct Opened {
 
 /// The model files that the settings name.
 pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
+    settings.refuse_missing(|_| true)?;
     let overrides = Overrides {
         vae: settings.vae_path.clone(),
         clip_l: settings.text_encoder_path.clone(),
@@ -142,7 +143,7 @@ impl Opened {
                     DataSampling::AutoWeighting => Sampling::BySize,
                     DataSampling::Uniform => Sampling::Uniform,
                 },
-                fill_short_batches: false,
+                fill_short_batches: settings.fills_short_batches(),
             },
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;

@@ -124,7 +124,8 @@ pub fn train(
         // Whatever can be found wrong beforehand has been looked for: the earlier run may go now.
         None => output.start_over()?,
     }
-    output.write_settings(&as_used["run"], &as_used["data"])?;
+    let (data_backends, prompts) = (output.data_backends(), output.prompts());
+    output.write_settings(&opened.settings.whole(&opened.backends, &data_backends, &prompts))?;
     samples::write_pictures(&output.pictures(), &opened.dataset)?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;

@@ -7,9 +7,10 @@ use super::data_set;
 use super::elsewhere;
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
+use super::places::Missing;
 use super::read::{self, Given};
-use super::resume;
 use super::run::{RunSettings, in_header};
+use super::{kohya, resume, simpletuner, source};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -253,7 +254,7 @@ impl BackendSettings {
 }
 
 /// The data sets of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct DataBackends {
     /// The data sets of pictures, in the order of the file; at least one.
     pub images: Vec<BackendSettings>,
@@ -261,6 +262,8 @@ pub struct DataBackends {
     pub cache_dir_text: PathBuf,
     /// Keys of other trainers that were given and have no effect, each with the reason.
     pub ignored: Vec<(String, String)>,
+    /// Folders and files to read that are not there.
+    missing: Vec<Missing>,
 }
 
 impl RunSettings {
@@ -272,11 +275,27 @@ impl RunSettings {
     pub fn data_backends(&self) -> Result<DataBackends> {
         let path = &self.data_backend_config;
         let at_file = |error: Error| Error { place: format!("{}: {}", path.display(), error.place), ..error };
-        DataBackends::from_json(&read::json_file(path)?, self, path.parent()).map_err(at_file)
+        self.refuse_missing(|key| key == "data_backend_config")?;
+        let data = DataBackends::of_file(path, self).map_err(at_file)?;
+        let missing = data.missing.iter().find(|missing| !captions::TABLES.contains(&missing.key));
+        missing.map_or(Ok(()), |missing| Err(at_file(missing.error(None))))?;
+        Ok(data)
     }
 }
 
 impl DataBackends {
+    /// The data sets in a multidatabackend.json, or those of a kohya config.
+    fn of_file(path: &Path, run: &RunSettings) -> Result<Self> {
+        let written = source::structured(path)?;
+        if !written.is_object() {
+            return Self::from_json(&with_what_holds_for_all(written, run), run, path.parent());
+        }
+        let (list, ignored) = kohya::data_sets(&written, run, path)?;
+        let mut data = Self::from_json(&list, run, path.parent())?;
+        data.ignored.splice(..0, ignored);
+        Ok(data)
+    }
+
     /// The data sets in `json`, a list that stands in `folder` if in a file.
     pub fn from_json(json: &Value, run: &RunSettings, folder: Option<&Path>) -> Result<Self> {
         let list = json.as_array().ok_or_else(|| {
@@ -305,6 +324,7 @@ impl DataBackends {
         Ok(Self {
             images,
             cache_dir_text: cache_dir_text.unwrap_or_else(|| run.cache_dir_text.clone()),
+            missing: entries.iter().flat_map(|entry| entry.given.missing.clone()).collect(),
             ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).chain(unused).collect(),
         })
     }
@@ -346,6 +366,18 @@ impl DataBackends {
     }
 }
 
+/// The list with the keys of data sets that the settings file has for all of them.
+fn with_what_holds_for_all(mut list: Value, run: &RunSettings) -> Value {
+    let sets = list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+    let of_pictures = |set: &Map<String, Value>| set.get("dataset_type").is_none_or(|kind| kind == IMAGES);
+    for set in sets.filter(|set| of_pictures(set)) {
+        for (name, value) in &run.origin.of_data_sets {
+            set.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    list
+}
+
 /// An entry as given, with the name by which errors call it.
 struct Entry {
     name: String,
@@ -358,6 +390,8 @@ impl Entry {
         let object =
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
+        let filled = object.iter().map(|(key, value)| (key.clone(), simpletuner::filled(value, &name)));
+        let object = &filled.collect::<Map<_, _>>();
         let is_on = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
         let elsewhere = elsewhere::refuse(object).map_err(|e| at_entry(&name, e));
         if elsewhere.is_err() && (is_on("disabled") || is_on("disable")) {

@@ -105,6 +105,16 @@ choices! {
 }
 
 choices! {
+    /// What `max_grad_norm` limits.
+    GradClipMethod {
+        /// The norm of all gradients together.
+        Norm = "norm",
+        /// Every element by itself.
+        Value = "value",
+    }
+}
+
+choices! {
     /// The course of the learning rate.
     LrScheduler {
         /// The same at every step.

@@ -5,8 +5,8 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GuardAction, LoraInit, LoraType,
-    LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity,
+    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GradClipMethod, GuardAction, LoraInit,
+    LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
 use super::kind::LARGEST_EDGE;
@@ -105,9 +105,14 @@ const BELOW_1: f64 = 0.999_999_9;
 #[rustfmt::skip]
 pub const RUN: &[Section] = &[
 Section { title: "Model", keys: &[
-    key("pretrained_model_name_or_path", Source, "", Pinned,
-        "The model: a diffusers folder, or one safetensors file in the Stability or ComfyUI layout. Required.")
+    key("pretrained_model_name_or_path", Model, "", Pinned,
+        "The model: a diffusers folder, one safetensors file in the Stability or ComfyUI layout, or the id of a \
+         model in the local Hugging Face cache. Required.")
         .or(&["model_path"]),
+    key("model_flavour", Choice(&[&["medium"], &["large"]]), "", Reading,
+        "In place of the path: SD3.5 Medium or Large in the Hugging Face cache."),
+    key("revision", Text, "", Reading,
+        "The branch, tag or commit of a model in the Hugging Face cache."),
     key("text_encoder_path", Source, "", Pinned,
         "CLIP-L, when the model file lacks it."),
     key("text_encoder_2_path", Source, "", Pinned,
@@ -135,7 +140,7 @@ Section { title: "Output", keys: &[
         "Number format of the exported LoRA."),
 ]},
 Section { title: "Data", keys: &[
-    key("data_backend_config", Source, "", Pinned,
+    key("data_backend_config", Source, "", Free,
         "The list of data sets (multidatabackend.json). Required to train."),
     key("resolution", Resolution, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
@@ -280,6 +285,11 @@ Section { title: "Training", keys: &[
         "Rows of a picture that the VAE works on at a time; 0 chooses by the memory there is."),
     key("device", Choice(DeviceChoice::WORDS), "auto", Free,
         "Where to compute."),
+    key("compat", Compat, "none", Weights,
+        "`simpletuner=1.1.4`: do what that version really did, where the names say something else; its defaults hold \
+         too. Without a version it is the newest known, 4.8.0. The same as --compat."),
+    key("i_know_what_i_am_doing", Switch, "false", Free,
+        "With compat: let max_grad_norm and tokenizer_max_length be what they are, where SimpleTuner forces others."),
 ]},
 Section { title: "Flow matching", keys: &[
     key("flow_schedule_shift", Real(0.0, 1000.0), "3.0", Weights,
@@ -338,6 +348,8 @@ Section { title: "Optimizer", keys: &[
         "Several of the above at once: `beta1`, `beta2`, `eps`, `weight_decay`."),
     key("max_grad_norm", Real(0.0, 1e9), "1.0", Weights,
         "The gradient is scaled down to this norm when it is longer; 0 is off."),
+    key("grad_clip_method", Choice(GradClipMethod::WORDS), "norm", Weights,
+        "What max_grad_norm limits: the norm of all gradients together, or the size of each element."),
     key("use_ema", Switch, "false", Weights,
         "Export and validate with a moving average of the adapters."),
     key("ema_decay", Real(0.0, 1.0), "0.995", Weights,

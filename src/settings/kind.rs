@@ -1,6 +1,7 @@
 //! What a setting's value may be, and how what the user wrote becomes its one canonical JSON form.
 
 use super::choices::{LoraPreset, Size, Words};
+use super::compat::Compat;
 use super::nearest::nearest;
 use serde_json::{Map, Value};
 
@@ -21,6 +22,8 @@ pub enum Kind {
     Choice(Words),
     /// A file or folder that is read; looked for in the current directory, then beside the settings file.
     Source,
+    /// A model: a path as of [`Source`](Self::Source), or the id of one in the Hugging Face cache.
+    Model,
     /// A file or folder that is written; relative to the current directory.
     Target,
     /// An edge in pixels, a multiple of 16 in a sane range; small numbers are megapixels and become the edge of a
@@ -36,6 +39,8 @@ pub enum Kind {
     Sizes,
     /// A preset of adapter targets, or module names.
     Targets,
+    /// Whose behaviour is reproduced, and of which version.
+    Compat,
     /// `name=value` pairs separated by commas, or a JSON object.
     Pairs,
     /// The same with numbers between two limits.
@@ -69,11 +74,12 @@ impl Kind {
             Self::Separator => separator(value),
             _ if is_unset(value) => Some(Value::Null),
             Self::Switch => switch(value),
+            _ if is_off(value) => Some(Value::Null),
             Self::Whole(low, high) => whole(value).filter(|n| (low..=high).contains(&n)).map(Value::from),
             Self::Real(low, high) => real(value).filter(|x| (low..=high).contains(&x)).map(Value::from),
             Self::Text => text(value),
             Self::Choice(words) => value.as_str().and_then(|word| choice(words, word)),
-            Self::Source | Self::Target => path(value),
+            Self::Source | Self::Model | Self::Target => path(value),
             Self::Resolution => {
                 return resolution(value).unwrap_or_else(|| Err(self.refusal(value))).map(Value::from);
             }
@@ -81,6 +87,7 @@ impl Kind {
             Self::Wholes(..) | Self::Reals(..) => return self.several(value),
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
+            Self::Compat => return compat(value),
             Self::Pairs => return pairs(value),
             Self::Numbers(low, high) => return numbers(value, *low, *high),
             Self::Blocks => return blocks(value),
@@ -104,6 +111,7 @@ impl Kind {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             }
             Self::Source | Self::Target => "path".into(),
+            Self::Model => "path, or a Hugging Face id".into(),
             Self::Resolution => format!(
                 "pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}; or megapixels up to \
                  {MOST_MEGAPIXELS}"
@@ -113,6 +121,7 @@ impl Kind {
             Self::Reals(low, high) => format!("numbers, {} to {}", brief(*low), brief(*high)),
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
+            Self::Compat => "`none`, `simpletuner` or `simpletuner=VERSION`".into(),
             Self::Pairs => "`name=value,name=value`".into(),
             Self::Numbers(low, high) => {
                 format!("`name=number,name=number`, {} to {}", brief(*low), brief(*high))
@@ -166,6 +175,11 @@ fn names(words: Words) -> impl Iterator<Item = &'static str> {
 
 fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|s| s.trim().is_empty())
+}
+
+/// `false` for what is no switch: other trainers write it for what is not there.
+fn is_off(value: &Value) -> bool {
+    switch(value) == Some(false.into())
 }
 
 fn switch(value: &Value) -> Option<Value> {
@@ -231,14 +245,8 @@ fn separator(value: &Value) -> Option<Value> {
     Some(if characters.is_empty() { Value::Null } else { characters.into() })
 }
 
-/// `false` counts as not set: other trainers write it for a file that is not there.
 fn path(value: &Value) -> Option<Value> {
-    match value {
-        Value::Bool(false) => Some(Value::Null),
-        Value::String(word) if word == "false" => Some(Value::Null),
-        Value::String(path) => Some(path.as_str().into()),
-        _ => None,
-    }
+    value.as_str().map(Value::from)
 }
 
 fn choice(words: Words, word: &str) -> Option<Value> {
@@ -341,6 +349,12 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
         return Err(format!("{} is a list with nothing in it", shown(value)));
     }
     Ok(items)
+}
+
+fn compat(value: &Value) -> Result<Value, String> {
+    let text =
+        value.as_str().ok_or_else(|| format!("{} is neither `none` nor `simpletuner`", shown(value)))?;
+    Ok(text.parse::<Compat>()?.to_string().into())
 }
 
 fn pairs(value: &Value) -> Result<Value, String> {
@@ -465,7 +479,10 @@ mod tests {
             assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
             assert_eq!(kind.read(&json!("")), Ok(Value::Null));
         }
-        assert_eq!(Kind::Source.read(&json!(false)), Ok(Value::Null));
+        for kind in [Kind::Source, Kind::Text, Kind::Sizes, Kind::Whole(1, 2), Kind::Real(1.0, 2.0)] {
+            assert_eq!(kind.read(&json!(false)), Ok(Value::Null));
+            assert_eq!(kind.read(&json!("False")), Ok(Value::Null));
+        }
     }
 
     #[test]

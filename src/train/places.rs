@@ -122,6 +122,11 @@ impl Places {
         self.0.join("settings.json")
     }
 
+    /// The prompt library as used.
+    pub fn prompts(&self) -> PathBuf {
+        self.0.join("user_prompt_library.json")
+    }
+
     /// The data sets as used.
     pub fn data_backends(&self) -> PathBuf {
         self.0.join("multidatabackend.json")

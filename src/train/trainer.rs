@@ -334,7 +334,7 @@ impl<'a> Trainer<'a> {
             header.bias_correction1 = correction(recipe.adamw.beta1);
             header.bias_correction2 = correction(recipe.adamw.beta2);
             header.sample_weight = 1.0 / samples as f32;
-            header.max_gradient_norm = recipe.max_grad_norm as f32;
+            (header.max_gradient_norm, header.max_gradient_value) = recipe.clip.limits();
             header.ema_decay = ema_decay;
         })?;
         Ok(learning_rate)
