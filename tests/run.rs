@@ -11,6 +11,7 @@ mod run {
     mod emulated;
     mod encoding;
     mod exporting;
+    mod guarding;
     mod interrupting;
     mod mistakes;
     mod optimizers;

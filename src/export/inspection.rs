@@ -240,6 +240,12 @@ fn warnings(file: &AdapterFile, modules: &[ModuleReport], readers: &[Verdict]) -
                 .to_owned(),
         );
     }
+    if file.is_for_comfyui_alone() {
+        warn(
+            "its magnitudes were made for ComfyUI and one model: other readers scale rows to wrong lengths"
+                .to_owned(),
+        );
+    }
     let nothing = modules.iter().filter(|module| module.delta_norm == 0.0).count();
     if nothing > 0 {
         warn(format!("{nothing} of {} modules change nothing", modules.len()));

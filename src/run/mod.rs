@@ -2,7 +2,8 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way; [`sampling`] draws one picture, with weights into which `merged` puts what adapters change.
+//! way and [`watch`] over it; [`sampling`] draws one picture, with weights into which `merged` puts what adapters
+//! change.
 
 pub mod disk;
 pub mod forecast;
@@ -11,5 +12,6 @@ pub mod opening;
 pub mod sampling;
 pub mod training;
 pub mod validation;
+pub mod watch;
 
 pub use opening::Opened;

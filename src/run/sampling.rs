@@ -13,10 +13,10 @@ use crate::models::vae::Vae;
 use crate::models::weight_source::ModelWeights;
 use crate::report::png;
 use crate::run::merged::MergedWeights;
-use crate::run::opening::{check_size, open_model};
+use crate::run::opening::{check_size, check_skipped_blocks, open_model, skip_layers};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
-use crate::validate::{Drawing, Picture, PictureModel, Prompt, Shape};
+use crate::validate::{Drawing, Picture, PictureModel, Prompt};
 use std::path::{Path, PathBuf};
 
 /// What to draw.
@@ -45,6 +45,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
     let model = open_model(settings)?;
     let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
+    check_skipped_blocks(&config, settings)?;
     refuse_unwritable(&request.out)?;
     let Loras { adapters, values, changes } = Loras::read(&config, &request.loras)?;
     let picture = Picture {
@@ -54,6 +55,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
         guidance: request.guidance,
         seed: request.seed,
         shift: f64::from(model.scheduler_shift),
+        skip_layers: skip_layers(settings),
     };
     let persistent = load::region(&adapters);
     let mut engine = Engine::new(device.clone(), 0, persistent.clone())?;
@@ -69,12 +71,13 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
             config: &config,
             adapters: &adapters,
             persistent: &persistent,
+            skipped_blocks: &settings.validation_guidance_skip_layers,
         };
         load::write(&mut engine, &adapters, &values)?;
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         let mut drawing = Drawing::new(drawn);
         let weights = MergedWeights { base: ModelWeights(&model.mmdit), changes: &changes };
-        drawing.prepare(&mut engine, Shape::of(&prompt, &picture), &weights)?;
+        drawing.prepare(&mut engine, &prompt, &picture, &weights)?;
         drawing.draw(&mut engine, prompt, picture)?
     };
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);

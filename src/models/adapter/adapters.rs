@@ -46,6 +46,13 @@ impl Adapters {
         Self { dropout: 0.0, source, ..self.clone() }
     }
 
+    /// The same adapters with their changes multiplied by `strength`; magnitudes, which replace lengths and add
+    /// nothing, stay as they are.
+    pub fn strengthened(&self, strength: f64) -> Self {
+        let adapter = |adapter: &Adapter| Adapter { scale: adapter.scale * strength, ..adapter.clone() };
+        Self { all: self.all.iter().map(adapter).collect(), ..self.clone() }
+    }
+
     /// Adds all parameters to the persistent region.
     pub fn declare(&self, persistent: &mut Persistent) {
         for (name, shape) in self.all.iter().flat_map(Adapter::parameters) {
