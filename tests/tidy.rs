@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// - `train` imports `export`, because a checkpoint holds the LoRA in the form in which it is exported.
 /// - `report` gets numbers and pictures as plain values and knows nothing of a run.
 /// - `run` wires the rooms and prints nothing; `cli` prints.
-const ROOMS: [(&str, &[&str]); 23] = [
+const ROOMS: [(&str, &[&str]); 24] = [
     ("error", &[]),
     ("tensor", &[]),
     ("random", &[]),
@@ -27,6 +27,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("diffusion", &["error", "random"]),
     ("dataset", &["error", "random"]),
     ("report", &["error", "files"]),
+    ("prepare", &["dataset"]),
     ("weights", &["error", "files", "tensor"]),
     ("cache", &["error", "tensor", "weights"]),
     ("device", &["error", "random", "tensor"]),

@@ -1,0 +1,1 @@
+//! What catches the eye.
