@@ -5,16 +5,17 @@
 
 mod buckets;
 mod captions;
+mod colour;
 mod crop;
 mod jpeg;
 mod order;
-mod picture;
+pub mod picture;
 mod sample;
-mod scan;
+pub mod scan;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
-pub use crop::{Crop, Pixels};
+pub use crop::{Crop, Filter, Pixels, resample};
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
 

@@ -1,7 +1,8 @@
 //! One picture with its captions, as training sees it.
 
-use super::crop::{Crop, Pixels, resample};
-use super::{Bucket, Source, bucket_for, picture};
+use super::crop::{Crop, Filter, Pixels, resample};
+use super::picture::{self, Reading};
+use super::{Bucket, Source, bucket_for};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -31,11 +32,7 @@ impl Sample {
     /// # Errors
     /// A picture or caption that cannot be used; with `check_pixels` the last pixel has been decoded.
     pub(super) fn read(path: &Path, source: &Source, buckets: &[Bucket], check_pixels: bool) -> Result<Self> {
-        let bytes = picture::read(path)?;
-        let size = picture::size(path, &bytes)?;
-        if check_pixels {
-            picture::decode(path, &bytes)?;
-        }
+        let (bytes, size) = checked(path, check_pixels).map_err(or_leave_out)?;
         let captions = source.captions.captions(path, source.prepend.as_deref())?;
         let bucket = bucket_for(size.0 as usize, size.1 as usize, buckets)
             .ok_or_else(|| Error::setting("resolution", "gives no bucket"))?;
@@ -60,8 +57,8 @@ impl Sample {
             return Err(Error::dataset(&self.path, "has changed since the dataset was read")
                 .hint("start again when the pictures are complete"));
         }
-        let upright = picture::decode(&self.path, &bytes)?;
-        let picture = resample(&upright, &self.crop, self.bucket)
+        let upright = picture::decode(&self.path, &bytes, &Reading::default())?;
+        let picture = resample(&upright, &self.crop, self.bucket, Filter::Lanczos)
             .map_err(|e| Error::dataset(&self.path, format!("cannot be scaled to {}: {e}", self.bucket)))?;
         Ok(Pixels::from_rgb(&picture))
     }
@@ -70,6 +67,22 @@ impl Sample {
     pub fn scale(&self) -> f64 {
         self.bucket.width as f64 / self.crop.width
     }
+}
+
+/// The file's bytes and the size of the upright picture, of one that can be read.
+fn checked(path: &Path, to_the_last_pixel: bool) -> Result<(Vec<u8>, (u32, u32))> {
+    let bytes = picture::read(path)?;
+    let size = picture::size(path, &bytes)?;
+    if to_the_last_pixel {
+        picture::decode(path, &bytes, &Reading::default())?;
+    }
+    Ok((bytes, size))
+}
+
+/// Names the setting that also cures it.
+fn or_leave_out(error: Error) -> Error {
+    let hint = format!("{}, or set skip_broken_images=true to leave it out", error.hint);
+    error.hint(hint)
 }
 
 /// SHA-256 in hexadecimal.

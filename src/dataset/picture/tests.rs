@@ -10,7 +10,7 @@ macro_rules! fixture {
 
 fn decoded(bytes: &[u8]) -> Result<RgbImage> {
     let path = Path::new("cat.png");
-    let picture = decode(path, bytes)?;
+    let picture = decode(path, bytes, &Reading::default())?;
     assert_eq!(size(path, bytes).unwrap(), picture.dimensions(), "header and pixels disagree");
     Ok(picture)
 }
@@ -197,4 +197,13 @@ fn a_colour_profile_changes_nothing() {
     encoder.set_icc_profile(vec![1; 200]).unwrap();
     encoder.write_image(picture.as_raw(), 4, 4, ExtendedColorType::Rgb8).unwrap();
     assert_eq!(decoded(&bytes).unwrap(), picture);
+}
+
+#[test]
+fn transparency_is_laid_on_the_colour_that_is_asked_for() {
+    let pixels: [Rgba<u8>; 3] = [Rgba([10, 20, 30, 255]), Rgba([200, 0, 0, 0]), Rgba([0, 100, 255, 128])];
+    let bytes = encode(ImageBuffer::from_fn(3, 1, |x, _| pixels[x as usize]), ImageFormat::Png);
+    let reading = Reading { background: [255, 0, 10], ..Reading::default() };
+    let picture = decode(Path::new("cat.png"), &bytes, &reading).unwrap();
+    assert_eq!(picture.as_raw(), &[10, 20, 30, 255, 0, 10, 127, 50, 133]);
 }
