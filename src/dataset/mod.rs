@@ -17,7 +17,7 @@ pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
 pub use crop::{Crop, Filter, Pixels, resample};
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
-pub use sample::Sample;
+pub use sample::{Sample, content_hash};
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;

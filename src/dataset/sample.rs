@@ -86,6 +86,6 @@ fn or_leave_out(error: Error) -> Error {
 }
 
 /// SHA-256 in hexadecimal.
-fn content_hash(bytes: &[u8]) -> String {
+pub fn content_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
