@@ -1,5 +1,7 @@
 //! Reasons to look at a crop before training on it.
 
+use super::focus::{Focus, FocusKind};
+use super::region::Region;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -63,4 +65,80 @@ impl fmt::Display for Doubt {
             Self::AtEdge => write!(f, "the focus is at an edge of the picture"),
         }
     }
+}
+
+/// A face with a smaller share of a window's height is a small one.
+const SMALL_FACE: f64 = 1.0 / 12.0;
+/// A face is uncertain if less than this share of its score is above the threshold.
+const UNCERTAIN_FACE: f64 = 0.2;
+/// A map that is less certain than this has no clear subject.
+const DIFFUSE: f64 = 0.25;
+/// A region that comes so near to an edge, as a share of the side, touches it.
+const EDGE: f64 = 0.01;
+/// Less than this share of a side, or of a scale, is rounding.
+const ROUNDING: f64 = 1e-6;
+
+/// What is doubtful about a window, the gravest first.
+pub(super) fn doubts(picture: Region, focus: &Focus, window: &Region, scale: f64) -> Vec<Doubt> {
+    let mut doubts = match focus.kind {
+        FocusKind::Face => of_faces(focus, window),
+        FocusKind::Saliency => of_region(focus, window),
+        FocusKind::Given => cut_region(focus, window).into_iter().collect(),
+        FocusKind::Centre => vec![Doubt::NothingFound],
+    };
+    if scale > 1.0 + ROUNDING {
+        doubts.push(Doubt::Enlarged(scale));
+    }
+    if focus.kind != FocusKind::Centre && at_edge(picture, focus) {
+        doubts.push(Doubt::AtEdge);
+    }
+    doubts.extend(focus.passed_over.map(Doubt::FacePassedOver));
+    doubts.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    doubts
+}
+
+/// Heads that are not whole in the window.
+pub(super) fn cut_heads(focus: &Focus, window: &Region) -> usize {
+    let slack = ROUNDING * window.width.max(window.height);
+    focus.faces.iter().filter(|face| !window.contains(&face.head, slack)).count()
+}
+
+/// Cut, small and uncertain faces.
+fn of_faces(focus: &Focus, window: &Region) -> Vec<Doubt> {
+    let (cut, of) = (cut_heads(focus, window), focus.faces.len());
+    let largest = focus.faces.first();
+    let share = largest.map_or(1.0, |face| face.region.height / window.height);
+    let uncertain = largest.filter(|_| focus.certainty < UNCERTAIN_FACE);
+    [
+        (cut > 0).then_some(Doubt::HeadsCut { cut, of }),
+        (share < SMALL_FACE).then_some(Doubt::SmallFace(share)),
+        uncertain.map(|face| Doubt::UncertainFace(face.score)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A region that is cut or hardly stands out.
+fn of_region(focus: &Focus, window: &Region) -> Vec<Doubt> {
+    let diffuse = (focus.certainty < DIFFUSE).then_some(Doubt::Diffuse(focus.certainty));
+    cut_region(focus, window).into_iter().chain(diffuse).collect()
+}
+
+/// A region that is not whole in the window.
+fn cut_region(focus: &Focus, window: &Region) -> Option<Doubt> {
+    let slack = ROUNDING * window.width.max(window.height);
+    let kept = focus.region.intersection(window).area() / focus.region.area().max(f64::MIN_POSITIVE);
+    (!window.contains(&focus.region, slack)).then_some(Doubt::FocusCut(kept.clamp(0.0, 1.0)))
+}
+
+/// Whether the most important part of the focus touches an edge of the picture.
+fn at_edge(picture: Region, focus: &Focus) -> bool {
+    let (across, down) = (EDGE * picture.width, EDGE * picture.height);
+    focus.parts.first().is_some_and(|part| {
+        part.x <= across
+            || part.y <= down
+            || part.right() >= picture.width - across
+            || part.bottom() >= picture.height - down
+    })
 }

@@ -1,7 +1,9 @@
 //! What a picture is about.
 
-use super::face::{self, Face};
+use super::face::{Face, faces_above};
 use super::region::{Point, Region};
+use super::saliency::{Salient, salient};
+use super::thumbnail::thumbnail;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -57,16 +59,46 @@ impl Focus {
     /// The middle of a picture.
     pub fn centre(width: u32, height: u32) -> Self {
         let point = Region::whole(width, height).centre();
-        Self { certainty: 0.0, ..Self::around(FocusKind::Centre, Region::at(point)) }
+        Self { certainty: 0.0, ..Self::single(FocusKind::Centre, Region::at(point)) }
     }
 
     /// A region that the user chose.
     pub fn given(region: Region) -> Self {
-        Self::around(FocusKind::Given, region)
+        Self::single(FocusKind::Given, region)
+    }
+
+    /// Faces, the largest first; nothing without one.
+    ///
+    /// Each face is a part of its own before its head: where a head is larger than every window, the face is not.
+    fn on_faces(faces: Vec<Face>, threshold: f64) -> Option<Self> {
+        let first = faces.first()?;
+        let certainty = (1.0 - threshold / first.score).clamp(0.0, 1.0);
+        let parts: Vec<Region> = faces.iter().flat_map(|face| [face.region, face.head]).collect();
+        let region = around(&parts)?;
+        Some(Self { parts, faces, certainty, ..Self::single(FocusKind::Face, region) })
+    }
+
+    /// Regions that stand out.
+    fn on_salient(Salient { point, parts, certainty }: Salient) -> Self {
+        let region = around(&parts).unwrap_or(Region::at(point));
+        Self { parts, point, certainty, ..Self::single(FocusKind::Saliency, region) }
+    }
+
+    /// The same focus in a picture that is larger by these factors.
+    fn scaled(mut self, across: f64, down: f64) -> Self {
+        let larger = |region: &mut Region| *region = region.scaled(across, down);
+        larger(&mut self.region);
+        self.parts.iter_mut().for_each(larger);
+        for face in &mut self.faces {
+            larger(&mut face.region);
+            larger(&mut face.head);
+        }
+        self.point = Point { x: self.point.x * across, y: self.point.y * down };
+        self
     }
 
     /// One region.
-    fn around(kind: FocusKind, region: Region) -> Self {
+    fn single(kind: FocusKind, region: Region) -> Self {
         Self {
             kind,
             region,
@@ -79,11 +111,52 @@ impl Focus {
     }
 }
 
+/// The longer side in pixels of the copy that is looked at.
+const LONG_SIDE: u32 = 1280;
+/// A detection that is no face but has this score is kept in the crop where that costs nothing.
+const WEAK_FACE: f64 = 2.0;
+
 /// What `picture` is about; faces count from `threshold` upward ([`super::THRESHOLD`] unless the user says
 /// otherwise).
 ///
 /// The picture must be upright. It works on a copy of at most 1280 pixels a side.
 pub fn find(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
-    let _ = (mode, face::faces(picture, threshold));
-    Focus::centre(picture.width(), picture.height())
+    let (width, height) = picture.dimensions();
+    if mode == FocusMode::Centre || width == 0 || height == 0 {
+        return Focus::centre(width, height);
+    }
+    let small = thumbnail(picture, LONG_SIDE);
+    let across = f64::from(width) / f64::from(small.width());
+    let down = f64::from(height) / f64::from(small.height());
+    look(&small, mode, threshold).scaled(across, down)
 }
+
+/// What the copy shows, in its pixels.
+fn look(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
+    let (faces, weak) = match mode {
+        FocusMode::Auto | FocusMode::Face => faces_above(picture, threshold, WEAK_FACE),
+        FocusMode::Saliency | FocusMode::Centre => (Vec::new(), Vec::new()),
+    };
+    if let Some(focus) = Focus::on_faces(faces, threshold) {
+        return focus;
+    }
+    let salient = match mode {
+        FocusMode::Auto | FocusMode::Saliency => salient(picture),
+        FocusMode::Face | FocusMode::Centre => None,
+    };
+    let mut focus = match salient {
+        Some(salient) => Focus::on_salient(salient),
+        None => Focus::centre(picture.width(), picture.height()),
+    };
+    focus.parts.extend(weak.iter().map(|face| face.head));
+    focus.passed_over = weak.iter().map(|face| face.score).reduce(f64::max);
+    focus
+}
+
+/// The smallest rectangle around all of `parts`.
+fn around(parts: &[Region]) -> Option<Region> {
+    parts.iter().copied().reduce(|all, part| all.union(&part))
+}
+
+#[cfg(test)]
+mod tests;

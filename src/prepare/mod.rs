@@ -8,6 +8,7 @@ mod face;
 mod focus;
 mod region;
 mod saliency;
+mod thumbnail;
 mod window;
 
 pub use doubt::Doubt;
