@@ -17,8 +17,14 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Wishes by the names of the pictures.
-pub(super) type Overrides = BTreeMap<String, Wish>;
+/// What the file holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Overrides {
+    /// Wishes by the names of the pictures.
+    pub wishes: BTreeMap<String, Wish>,
+    /// The same as they are written, for the review sheet.
+    pub written: Map<String, Value>,
+}
 
 /// What the user wants of one picture.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,7 +46,7 @@ pub(super) struct Wish {
 pub(super) fn read(path: &Path) -> Result<Overrides> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Overrides::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Overrides::default()),
         Err(e) => return Err(Error::io(path, &e)),
     };
     let wrong = |place: &str, cause: String| {
@@ -52,13 +58,13 @@ pub(super) fn read(path: &Path) -> Result<Overrides> {
     let Some(pictures) = json.get("pictures").and_then(Value::as_object) else {
         return Err(wrong("", "has no object `pictures`".to_owned()));
     };
-    let mut overrides = Overrides::new();
+    let mut wishes = BTreeMap::new();
     for (name, value) in pictures {
         let wish = value.as_object().ok_or_else(|| "must be an object".to_owned()).and_then(wish);
         let wish = wish.map_err(|cause| wrong(&format!(", picture `{name}`"), cause))?;
-        overrides.insert(name.clone(), wish);
+        wishes.insert(name.clone(), wish);
     }
-    Ok(overrides)
+    Ok(Overrides { wishes, written: pictures.clone() })
 }
 
 fn wish(fields: &Map<String, Value>) -> std::result::Result<Wish, String> {
@@ -113,22 +119,23 @@ mod tests {
 
     #[test]
     fn wishes_are_read() {
-        let overrides = parsed(
+        let wishes = parsed(
             r#"{ "pictures": {
                 "a.jpg": { "window": [1, 2.5, 30, 40], "size": "32x48" },
                 "b.jpg": { "focus": [7, 8] },
                 "c.jpg": { "focus": { "x": 1, "y": 2, "width": 3, "height": 4 } },
                 "d.jpg": { "skip": true }, "e.jpg": {} } }"#,
         )
-        .unwrap();
+        .unwrap()
+        .wishes;
         let region = |x, y, width, height| Region { x, y, width, height };
-        assert_eq!(overrides["a.jpg"].window, Some(region(1.0, 2.5, 30.0, 40.0)));
-        assert_eq!(overrides["a.jpg"].size, Some(Bucket { width: 32, height: 48 }));
-        assert_eq!(overrides["b.jpg"].focus, Some(region(7.0, 8.0, 0.0, 0.0)));
-        assert_eq!(overrides["c.jpg"].focus, Some(region(1.0, 2.0, 3.0, 4.0)));
-        assert!(overrides["d.jpg"].skip);
-        assert_eq!(overrides["e.jpg"], Wish::default());
-        assert!(read(Path::new("/no/such/overrides.json")).unwrap().is_empty());
+        assert_eq!(wishes["a.jpg"].window, Some(region(1.0, 2.5, 30.0, 40.0)));
+        assert_eq!(wishes["a.jpg"].size, Some(Bucket { width: 32, height: 48 }));
+        assert_eq!(wishes["b.jpg"].focus, Some(region(7.0, 8.0, 0.0, 0.0)));
+        assert_eq!(wishes["c.jpg"].focus, Some(region(1.0, 2.0, 3.0, 4.0)));
+        assert!(wishes["d.jpg"].skip);
+        assert_eq!(wishes["e.jpg"], Wish::default());
+        assert!(read(Path::new("/no/such/overrides.json")).unwrap().wishes.is_empty());
     }
 
     #[test]

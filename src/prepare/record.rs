@@ -163,28 +163,37 @@ pub struct Record {
     pub program: String,
     /// The source folder as it was named.
     pub source: String,
+    /// The sizes to choose from.
+    pub sizes: Vec<String>,
+    /// How far a picture may be enlarged.
+    pub max_enlarge: f64,
+    /// A hash of the user's wishes.
+    pub overrides: String,
+    /// Files with the captions of many pictures that were copied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<Written>,
     /// Sorted by source.
     pub pictures: Vec<Entry>,
 }
 
-/// What earlier runs have made, by source. A run that was interrupted has left a journal; what stands in it came
+/// The record as it stands, and what earlier runs have made, by source. A run that was interrupted has left a journal; what stands in it came
 /// after the record.
 ///
 /// # Errors
 /// A record that somebody has damaged.
-pub(super) fn read(target: &Target) -> Result<BTreeMap<String, Entry>> {
-    let record: Record = match std::fs::read(target.record()) {
+pub(super) fn read(target: &Target) -> Result<(Record, BTreeMap<String, Entry>)> {
+    let mut record: Record = match std::fs::read(target.record()) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| unreadable(&target.record(), &e))?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Record::default(),
         Err(e) => return Err(Error::io(&target.record(), &e)),
     };
-    let mut entries: BTreeMap<String, Entry> = by_source(record.pictures);
+    let mut entries: BTreeMap<String, Entry> = by_source(std::mem::take(&mut record.pictures));
     if let Ok(journal) = File::open(target.journal()) {
         // The last line may be half written.
         let lines = BufReader::new(journal).lines().map_while(std::io::Result::ok);
         entries.extend(by_source(lines.filter_map(|line| serde_json::from_str(&line).ok())));
     }
-    Ok(entries)
+    Ok((record, entries))
 }
 
 fn by_source(entries: impl IntoIterator<Item = Entry>) -> BTreeMap<String, Entry> {
@@ -196,16 +205,18 @@ fn unreadable(path: &Path, error: &serde_json::Error) -> Error {
         .hint("move it elsewhere and run again; pictures that are there are recognised and stay")
 }
 
-/// Writes the record and ends the journal.
-pub(super) fn write(target: &Target, record: &Record) -> Result<()> {
+/// Writes the record and ends the journal; whether the record is another one than before.
+pub(super) fn write(target: &Target, record: &Record) -> Result<bool> {
     let path = target.record();
-    files::replace(&path, |out| {
-        serde_json::to_writer_pretty(&mut *out, record)?;
-        out.write_all(b"\n")
-    })?;
+    let mut bytes = serde_json::to_vec_pretty(record).map_err(|e| unreadable(&path, &e))?;
+    bytes.push(b'\n');
+    let changed = std::fs::read(&path).ok().as_ref() != Some(&bytes);
+    if changed {
+        files::replace_bytes(&path, &bytes)?;
+    }
     match std::fs::remove_file(target.journal()) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&target.journal(), &e)),
-        _ => Ok(()),
+        _ => Ok(changed),
     }
 }
 

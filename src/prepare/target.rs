@@ -85,7 +85,7 @@ impl Target {
             Ok(there) if there == bytes => return Ok(false),
             Ok(there) if there.is_empty() || is_ours(&content_hash(&there)) => {}
             Ok(_) => {
-                return Err(Error::new(ErrorKind::Files, path.display().to_string(), NOT_OURS)
+                return Err(Error::dataset(&path, NOT_OURS)
                     .hint("move it elsewhere and run again, or name another folder"));
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
