@@ -27,7 +27,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
     ("diffusion", &["error", "random"]),
     ("dataset", &["error", "random"]),
     ("report", &["error", "files"]),
-    ("prepare", &["dataset"]),
+    ("prepare", &["dataset", "error", "files"]),
     ("weights", &["error", "files", "tensor"]),
     ("cache", &["error", "tensor", "weights"]),
     ("device", &["error", "random", "tensor"]),
@@ -66,7 +66,13 @@ const ROOMS: [(&str, &[&str]); 24] = [
             "report", "settings", "train", "validate", "weights",
         ],
     ),
-    ("cli", &["autograd", "device", "doctor", "encode", "error", "files", "report", "run", "settings"]),
+    (
+        "cli",
+        &[
+            "autograd", "dataset", "device", "doctor", "encode", "error", "files", "prepare", "report", "run",
+            "settings",
+        ],
+    ),
 ];
 
 /// The files with `unsafe` code, and why each needs it.

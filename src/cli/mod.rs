@@ -6,9 +6,12 @@ mod demo;
 mod device;
 mod doctor;
 mod failure;
+mod licenses;
 mod overrides;
 mod plan;
+mod prepare;
 mod sample;
+mod signals;
 mod terminal;
 mod train;
 
@@ -40,6 +43,8 @@ enum Command {
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
     Doctor(doctor::DoctorArgs),
+    Prepare(prepare::PrepareArgs),
+    Licenses(licenses::LicensesArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -49,6 +54,7 @@ Examples:
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent prepare photos dataset                    crop a folder of pictures to training sizes
   sargent doctor                                    is the card all right, and every kernel on it?
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
@@ -77,6 +83,8 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
         Command::Doctor(args) => doctor::run(&args, device),
+        Command::Prepare(args) => prepare::run(&args),
+        Command::Licenses(args) => licenses::run(&args),
     }
 }
 

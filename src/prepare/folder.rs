@@ -1,6 +1,7 @@
 //! A whole folder: every picture brought up to date, then the record and the review sheet.
 
 use super::likeness::remark_on_duplicates;
+use super::looking;
 use super::making::{Done, Workshop};
 use super::metadata;
 use super::options::Options;
@@ -92,7 +93,8 @@ pub fn prepare(
         timings: &summary.timings,
         thumbnail_side: sheet::thumbnail_side(sources.pictures.len()),
     };
-    let results = all(&workshop, &sources.pictures, &before, observer, stop)?;
+    let make = |source: &Source| workshop.prepare(source, before.get(&source.name));
+    let results = all(&sources.pictures, options.threads, &make, observer, stop)?;
     let mut entries = collect(results, &sources.pictures, before, &mut summary)?;
     see_what_vanished(&mut entries, from, &target, &mut summary);
     let mut pictures: Vec<Entry> = entries.into_values().collect();
@@ -124,22 +126,45 @@ fn wishes_for_nothing(overrides: &Overrides, pictures: &[Source], to: &Path) -> 
     names.map(|name| format!("{}: there is no picture `{name}`", file.display())).collect()
 }
 
-/// Works on all pictures, one a thread; what became of each, none for those that `stop` has spared.
+/// What [`prepare`] would make of every picture, with nothing written.
 ///
 /// # Errors
-/// The first failure that is not one of a picture: the disk's.
+/// Folders that cannot be used, or overrides that cannot be understood.
+pub fn foresee(
+    from: &Path, to: &Path, options: &Options, observer: &dyn Observer, stop: &AtomicBool,
+) -> Result<Summary> {
+    let sources = sources::list(from, options.format)?;
+    target::refuse_overlap(from, to)?;
+    let overrides = overrides::read(&target::overrides_in(to))?;
+    let mut summary = Summary { notes: sources.notes, ..Summary::default() };
+    summary.left_out = sources.left_out.into_iter().map(Into::into).collect();
+    summary.notes.extend(wishes_for_nothing(&overrides, &sources.pictures, to));
+    let timings = &summary.timings;
+    let look = |source: &Source| {
+        let wish = overrides.wishes.get(&source.name).cloned().unwrap_or_default();
+        let (bytes, original) = looking::read(source, timings)?;
+        let looked = looking::look(source, (&bytes, original), &wish, options, timings)?;
+        Ok(Done { entry: looked.entry, written: true, captions: 0, notes: Vec::new() })
+    };
+    let results = all(&sources.pictures, options.threads, &look, observer, stop)?;
+    let entries = collect(results, &sources.pictures, BTreeMap::new(), &mut summary)?;
+    summary.pictures = entries.into_values().collect();
+    Ok(summary)
+}
+
+/// Does `work` on all pictures, one a thread; what became of each, none for those that `stop` has spared.
 fn all(
-    workshop: &Workshop<'_>, pictures: &[Source], before: &BTreeMap<String, Entry>, observer: &dyn Observer,
-    stop: &AtomicBool,
+    pictures: &[Source], threads: usize, work: &(dyn Fn(&Source) -> Result<Done> + Sync),
+    observer: &dyn Observer, stop: &AtomicBool,
 ) -> Result<Vec<Option<Result<Done>>>> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(workshop.options.threads).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::usage(format!("threads cannot be started: {e}")))?;
     let (done, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let one = |source: &Source| {
         if stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
             return None;
         }
-        let result = workshop.prepare(source, before.get(&source.name));
+        let result = work(source);
         if result.as_ref().is_err_and(|e| e.kind == ErrorKind::Files) {
             failed.store(true, Ordering::Relaxed);
         }

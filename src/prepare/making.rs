@@ -2,17 +2,15 @@
 
 use super::captions;
 use super::encode;
-use super::focus::Focus;
 use super::likeness::likeness;
+use super::looking::{self, Looked};
 use super::options::Options;
-use super::overrides::{Overrides, Wish};
-use super::placing;
-use super::record::{Entry, Extent, Journal, Original, State, Written};
+use super::overrides::Overrides;
+use super::record::{Entry, Journal, State, Written};
 use super::sources::Source;
 use super::target::Target;
 use super::timings::{Stage, Timings};
 use super::window::Placement;
-use crate::dataset::picture::{self, Reading};
 use crate::dataset::{Filter, content_hash, resample};
 use crate::error::{Error, Result};
 use image::RgbImage;
@@ -47,22 +45,19 @@ impl Workshop<'_> {
     /// A picture or caption that cannot be read, or a file that cannot be written.
     pub(super) fn prepare(&self, source: &Source, before: Option<&Entry>) -> Result<Done> {
         let wish = self.overrides.wishes.get(&source.name).cloned().unwrap_or_default();
-        let options = self.options.fingerprint(&format!("{wish:?}"));
+        let options = looking::fingerprint(&wish, self.options);
         let standing = before.filter(|entry| entry.options == options && self.stands(entry, source));
         let stamp = (source.bytes, source.modified);
         if let Some(entry) = standing.filter(|entry| (entry.original.bytes, entry.original.modified) == stamp) {
             return self.keep(entry.clone(), source);
         }
-        let (bytes, sha256) = self.timings.time(Stage::Read, || {
-            let bytes = picture::read(&source.path)?;
-            let hash = content_hash(&bytes);
-            Ok::<_, Error>((bytes, hash))
-        })?;
-        let original = Original { bytes: source.bytes, modified: source.modified, sha256 };
-        match standing.filter(|entry| entry.original.sha256 == original.sha256) {
-            Some(entry) => self.keep(Entry { original, ..entry.clone() }, source),
-            None => self.make(source, &bytes, original, &wish, options, before),
+        let (bytes, original) = looking::read(source, self.timings)?;
+        if let Some(entry) = standing.filter(|entry| entry.original.sha256 == original.sha256) {
+            return self.keep(Entry { original, ..entry.clone() }, source);
         }
+        let looked = looking::look(source, (&bytes, original), &wish, self.options, self.timings)?;
+        drop(bytes);
+        self.make(source, looked, before)
     }
 
     /// Whether what `entry` says is there.
@@ -89,29 +84,14 @@ impl Workshop<'_> {
         Ok(Done { entry, written: false, captions: copied.written, notes: copied.notes })
     }
 
-    fn make(
-        &self, source: &Source, bytes: &[u8], original: Original, wish: &Wish, options: String,
-        before: Option<&Entry>,
-    ) -> Result<Done> {
-        let upright = self.decoded(source, bytes)?;
-        let extent = upright.dimensions();
-        let focus = self.timings.time(Stage::Focus, || placing::focus(&upright, wish, self.options));
-        let placed = placing::place(extent, &focus, wish, self.options);
-        let likeness = self.thumbnail(source, &upright)?;
-        let captions = before.map(|entry| entry.captions.clone()).unwrap_or_default();
-        let entry = entry(source, extent, focus, original, options, captions, likeness);
-        match placed {
-            Ok(placement) if !wish.skip => self.finish(source, &upright, &placement, entry, before),
-            placed => self.leave_out(entry, placed, wish, before),
+    fn make(&self, source: &Source, looked: Looked, before: Option<&Entry>) -> Result<Done> {
+        let Looked { upright, mut entry, placement } = looked;
+        entry.likeness = self.thumbnail(source, &upright)?;
+        entry.captions = before.map(|entry| entry.captions.clone()).unwrap_or_default();
+        match placement {
+            Some(placement) => self.finish(source, &upright, &placement, entry, before),
+            None => self.leave_out(entry, before),
         }
-    }
-
-    fn decoded(&self, source: &Source, bytes: &[u8]) -> Result<RgbImage> {
-        let reading = Reading { background: self.options.background, to_srgb: true };
-        let upright =
-            self.timings.time(Stage::Decode, || picture::decode(&source.path, bytes, &reading))?;
-        self.timings.decoded(upright.width(), upright.height());
-        Ok(upright)
     }
 
     /// Writes the small copy; what the picture looks like.
@@ -138,7 +118,6 @@ impl Workshop<'_> {
             before: earlier.map(|earlier| earlier.sha256.clone()).filter(|hash| *hash != sha256),
             sha256,
         });
-        describe(&mut entry, placement);
         let copied = captions::copy(source, &entry.captions, self.target)?;
         entry.captions = copied.files;
         let mut notes = copied.notes;
@@ -163,15 +142,7 @@ impl Workshop<'_> {
     }
 
     /// Notes a picture that the user does not want, or that fits no size.
-    fn leave_out(
-        &self, mut entry: Entry, placed: std::result::Result<Placement, String>, wish: &Wish,
-        before: Option<&Entry>,
-    ) -> Result<Done> {
-        match placed {
-            Ok(placement) => describe(&mut entry, &placement),
-            Err(cause) => entry.reason = cause,
-        }
-        entry.state = if wish.skip { State::Excluded } else { State::Refused };
+    fn leave_out(&self, entry: Entry, before: Option<&Entry>) -> Result<Done> {
         let notes = self.retire(before, None)?;
         self.journal.note(&entry).map_err(|e| Error::io(&self.target.journal(), &e))?;
         Ok(Done { entry, written: false, captions: 0, notes })
@@ -193,37 +164,4 @@ impl Workshop<'_> {
             format!("{} is no longer wanted, but was changed by hand and stays: move it away", path.display())
         }])
     }
-}
-
-/// An entry for a picture of which nothing is made yet.
-fn entry(
-    source: &Source, (width, height): (u32, u32), focus: Focus, original: Original, options: String,
-    captions: Vec<Written>, likeness: String,
-) -> Entry {
-    Entry {
-        source: source.name.clone(),
-        state: State::Made,
-        output: None,
-        picture: Extent { width, height },
-        size: None,
-        focus: focus.into(),
-        window: None,
-        scale: None,
-        reason: String::new(),
-        doubts: Vec::new(),
-        captions,
-        original,
-        options,
-        likeness,
-    }
-}
-
-/// Fills in where the picture is cropped.
-fn describe(entry: &mut Entry, placement: &Placement) {
-    let Placement { size, window, scale, reason, doubts, kept: _ } = placement;
-    entry.size = Some(Extent { width: size.width as u32, height: size.height as u32 });
-    entry.window = Some(*window);
-    entry.scale = Some(*scale);
-    entry.reason.clone_from(reason);
-    entry.doubts = doubts.iter().copied().map(Into::into).collect();
 }
