@@ -69,8 +69,8 @@ const ROOMS: [(&str, &[&str]); 24] = [
     (
         "cli",
         &[
-            "autograd", "dataset", "device", "doctor", "encode", "error", "files", "prepare", "report", "run",
-            "settings",
+            "autograd", "dataset", "device", "doctor", "encode", "error", "files", "prepare", "report",
+            "run", "settings",
         ],
     ),
 ];

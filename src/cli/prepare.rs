@@ -133,7 +133,10 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    positive(text).ok().filter(|&share| share <= 1.0).ok_or_else(|| "it must be above 0 and at most 1".to_owned())
+    positive(text)
+        .ok()
+        .filter(|&share| share <= 1.0)
+        .ok_or_else(|| "it must be above 0 and at most 1".to_owned())
 }
 
 fn colour(text: &str) -> Result<[u8; 3], String> {
@@ -156,7 +159,8 @@ pub fn run(args: &PrepareArgs) -> Result<(), Failure> {
     let stop = signals::stop()?;
     let watch = Watch::default();
     let work = if args.dry_run { prepare::foresee } else { prepare::prepare };
-    let summary = work(&args.source, &args.target, &options, &watch, &stop).map_err(|error| watch.failure(error))?;
+    let summary =
+        work(&args.source, &args.target, &options, &watch, &stop).map_err(|error| watch.failure(error))?;
     watch.finish();
     if args.json {
         terminal::say(json(args, &summary)?)?;
@@ -259,9 +263,9 @@ fn table(pictures: &[Entry]) -> Vec<String> {
     let row = |entry: &Entry| {
         let doubts: Vec<&str> = entry.doubts.iter().map(|doubt| doubt.text.as_str()).collect();
         let size = entry.size.map_or("-".to_owned(), |size| format!("{}x{}", size.width, size.height));
-        let window = entry.window.map_or("-".to_owned(), |w| {
-            format!("{:.0}x{:.0}+{:.0}+{:.0}", w.width, w.height, w.x, w.y)
-        });
+        let window = entry
+            .window
+            .map_or("-".to_owned(), |w| format!("{:.0}x{:.0}+{:.0}+{:.0}", w.width, w.height, w.x, w.y));
         let scale = entry.scale.map_or("-".to_owned(), |scale| format!("{scale:.3}"));
         let why = if entry.state == State::Excluded { "excluded" } else { entry.reason.as_str() };
         let remarks = if doubts.is_empty() { String::new() } else { format!(" ({})", doubts.join("; ")) };

@@ -80,7 +80,10 @@ pub enum Filter {
 /// # Errors
 /// A crop that reaches beyond the picture.
 pub fn resample(
-    picture: &RgbImage, crop: &Crop, bucket: Bucket, filter: Filter,
+    picture: &RgbImage,
+    crop: &Crop,
+    bucket: Bucket,
+    filter: Filter,
 ) -> Result<RgbImage, ResizeError> {
     let (width, height) = (bucket.width as u32, bucket.height as u32);
     let rows = Crop { y: 0.0, height: f64::from(picture.height()), ..*crop };
@@ -91,7 +94,10 @@ pub fn resample(
 
 /// One call of the resizer, which leaves alone a side that keeps its pixels.
 fn along_one_side(
-    picture: &RgbImage, crop: &Crop, (width, height): (u32, u32), filter: Filter,
+    picture: &RgbImage,
+    crop: &Crop,
+    (width, height): (u32, u32),
+    filter: Filter,
 ) -> Result<RgbImage, ResizeError> {
     let filter = match filter {
         Filter::Lanczos => FilterType::Lanczos3,
@@ -148,9 +154,13 @@ mod tests {
     fn pixels_agree_with_pillow() {
         for (width, height, bucket, expected) in EXPECTED {
             let bucket = Bucket { width: bucket.0, height: bucket.1 };
-            let out =
-                resample(&drawing(width, height), &Crop::centred(width, height, bucket), bucket, Filter::Lanczos)
-                    .unwrap();
+            let out = resample(
+                &drawing(width, height),
+                &Crop::centred(width, height, bucket),
+                bucket,
+                Filter::Lanczos,
+            )
+            .unwrap();
             for (x, y, rgb) in expected {
                 let ours = out.get_pixel(x, y).0;
                 for channel in 0..3 {

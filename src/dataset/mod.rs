@@ -12,6 +12,7 @@ mod order;
 pub mod picture;
 mod sample;
 pub mod scan;
+mod upright;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};

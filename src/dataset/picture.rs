@@ -1,11 +1,12 @@
 //! Reads a picture, or says why it cannot be used: any of the formats, upright, 8-bit RGB.
 
-use super::{colour, jpeg};
+use super::{colour, jpeg, upright};
 use crate::error::{Error, Result};
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{
-    AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage,
 };
 use std::io::Cursor;
 use std::path::Path;
@@ -79,15 +80,35 @@ pub fn size(path: &Path, bytes: &[u8]) -> Result<(u32, u32)> {
 /// # Errors
 /// Whatever makes the picture unfit, to its last pixel.
 pub fn decode(path: &Path, bytes: &[u8], reading: &Reading) -> Result<RgbImage> {
+    decode_into(path, bytes, reading, Vec::new())
+}
+
+/// [`decode`], with the pixels in `memory` where that saves taking new: the picture's bytes can be given to the
+/// next call.
+///
+/// # Errors
+/// Whatever makes the picture unfit, to its last pixel.
+pub fn decode_into(path: &Path, bytes: &[u8], reading: &Reading, memory: Vec<u8>) -> Result<RgbImage> {
     let mut decoder = open(path, bytes)?;
     let orientation = orientation(&mut decoder);
     let profile = if reading.to_srgb { decoder.icc_profile().ok().flatten() } else { None };
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(path, e))?;
+    let mut picture = pixels(decoder, memory).map_err(|e| unreadable(path, e))?;
     if let Some(profile) = profile {
         picture = colour::to_srgb(picture, &profile);
     }
-    picture.apply_orientation(orientation);
+    let picture = upright::upright(picture, orientation);
     Ok(if picture.color().has_alpha() { laid_on(picture, reading.background) } else { picture.into_rgb8() })
+}
+
+/// The picture as the decoder gives it.
+fn pixels(decoder: impl ImageDecoder, mut memory: Vec<u8>) -> std::result::Result<DynamicImage, ImageError> {
+    let (width, height) = decoder.dimensions();
+    if decoder.color_type() != ColorType::Rgb8 {
+        return DynamicImage::from_decoder(decoder);
+    }
+    memory.resize(decoder.total_bytes() as usize, 0);
+    decoder.read_image(&mut memory)?;
+    Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, memory).unwrap_or_default()))
 }
 
 /// A decoder for a picture that may be decoded: its format is known from its content, it stands still, it
@@ -108,8 +129,7 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<impl ImageDecoder + 'a> {
         return Err(Error::dataset(path, "is truncated: the JPEG data has no end").hint(REPLACE));
     }
     if is_animated(format, bytes).map_err(|e| unreadable(path, e))? {
-        return Err(Error::dataset(path, "is animated")
-            .hint("save one frame as a picture"));
+        return Err(Error::dataset(path, "is animated").hint("save one frame as a picture"));
     }
     Ok(decoder)
 }

@@ -59,7 +59,13 @@ impl Copied {
         }
     }
 
-    fn bring(&mut self, now: Written, bytes: &[u8], earlier: Option<&Written>, target: &Target) -> Result<()> {
+    fn bring(
+        &mut self,
+        now: Written,
+        bytes: &[u8],
+        earlier: Option<&Written>,
+        target: &Target,
+    ) -> Result<()> {
         let path = target.path(&now.file);
         if earlier.is_some_and(|earlier| earlier.sha256 == now.sha256) && path.exists() {
             self.files.extend(earlier.cloned());

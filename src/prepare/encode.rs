@@ -21,12 +21,23 @@ pub(super) fn encode(picture: &RgbImage, format: Format) -> std::result::Result<
 
 /// A small copy with the long side of `side` pixels, or the picture itself if it is smaller.
 pub(super) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    let scale = (f64::from(side) / f64::from(width.max(height))).min(1.0);
+    let longest = picture.width().max(picture.height());
+    if longest <= side {
+        return picture.clone();
+    }
+    // Of a large picture every so many pixels are enough: four by four remain for each of the small copy.
+    let step = (longest / (4 * side)).max(1);
+    let (width, height) = (picture.width().div_ceil(step), picture.height().div_ceil(step));
+    let row = picture.width() as usize * 3;
+    let rows = picture.as_raw().chunks_exact(row).step_by(step as usize);
+    let thinned: Vec<u8> =
+        rows.flat_map(|row| row.chunks_exact(3).step_by(step as usize)).flatten().copied().collect();
+    let thinned = RgbImage::from_raw(width, height, thinned).unwrap_or_default();
+    let scale = f64::from(side) / f64::from(longest);
     let shrunk = |side: u32| ((f64::from(side) * scale).round() as usize).max(1);
-    let size = Bucket { width: shrunk(width), height: shrunk(height) };
+    let size = Bucket { width: shrunk(picture.width()), height: shrunk(picture.height()) };
     let whole = Crop { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) };
-    resample(picture, &whole, size, Filter::Area).unwrap_or_else(|_| picture.clone())
+    resample(&thinned, &whole, size, Filter::Area).unwrap_or(thinned)
 }
 
 /// The file of a small copy.

@@ -1,7 +1,7 @@
 //! A whole folder: every picture brought up to date, then the record and the review sheet.
 
 use super::likeness::remark_on_duplicates;
-use super::looking;
+use super::looking::{self, Memory};
 use super::making::{Done, Workshop};
 use super::metadata;
 use super::options::Options;
@@ -74,7 +74,11 @@ impl From<Error> for LeftOut {
 /// # Errors
 /// Folders that cannot be used, overrides that cannot be understood, or a disk that cannot be written.
 pub fn prepare(
-    from: &Path, to: &Path, options: &Options, observer: &dyn Observer, stop: &AtomicBool,
+    from: &Path,
+    to: &Path,
+    options: &Options,
+    observer: &dyn Observer,
+    stop: &AtomicBool,
 ) -> Result<Summary> {
     let sources = sources::list(from, options.format)?;
     target::refuse_overlap(from, to)?;
@@ -91,6 +95,7 @@ pub fn prepare(
         target: &target,
         journal: &journal,
         timings: &summary.timings,
+        memory: &Memory::default(),
         thumbnail_side: sheet::thumbnail_side(sources.pictures.len()),
     };
     let make = |source: &Source| workshop.prepare(source, before.get(&source.name));
@@ -131,7 +136,11 @@ fn wishes_for_nothing(overrides: &Overrides, pictures: &[Source], to: &Path) -> 
 /// # Errors
 /// Folders that cannot be used, or overrides that cannot be understood.
 pub fn foresee(
-    from: &Path, to: &Path, options: &Options, observer: &dyn Observer, stop: &AtomicBool,
+    from: &Path,
+    to: &Path,
+    options: &Options,
+    observer: &dyn Observer,
+    stop: &AtomicBool,
 ) -> Result<Summary> {
     let sources = sources::list(from, options.format)?;
     target::refuse_overlap(from, to)?;
@@ -139,11 +148,12 @@ pub fn foresee(
     let mut summary = Summary { notes: sources.notes, ..Summary::default() };
     summary.left_out = sources.left_out.into_iter().map(Into::into).collect();
     summary.notes.extend(wishes_for_nothing(&overrides, &sources.pictures, to));
-    let timings = &summary.timings;
+    let (timings, memory) = (&summary.timings, &Memory::default());
     let look = |source: &Source| {
         let wish = overrides.wishes.get(&source.name).cloned().unwrap_or_default();
         let (bytes, original) = looking::read(source, timings)?;
-        let looked = looking::look(source, (&bytes, original), &wish, options, timings)?;
+        let looked = looking::look(source, (&bytes, original), &wish, options, timings, memory)?;
+        memory.give_back(looked.upright);
         Ok(Done { entry: looked.entry, written: true, captions: 0, notes: Vec::new() })
     };
     let results = all(&sources.pictures, options.threads, &look, observer, stop)?;
@@ -154,8 +164,11 @@ pub fn foresee(
 
 /// Does `work` on all pictures, one a thread; what became of each, none for those that `stop` has spared.
 fn all(
-    pictures: &[Source], threads: usize, work: &(dyn Fn(&Source) -> Result<Done> + Sync),
-    observer: &dyn Observer, stop: &AtomicBool,
+    pictures: &[Source],
+    threads: usize,
+    work: &(dyn Fn(&Source) -> Result<Done> + Sync),
+    observer: &dyn Observer,
+    stop: &AtomicBool,
 ) -> Result<Vec<Option<Result<Done>>>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::usage(format!("threads cannot be started: {e}")))?;
@@ -176,7 +189,9 @@ fn all(
 
 /// The entries after this run, by source; counts in `summary`.
 fn collect(
-    results: Vec<Option<Result<Done>>>, pictures: &[Source], before: BTreeMap<String, Entry>,
+    results: Vec<Option<Result<Done>>>,
+    pictures: &[Source],
+    before: BTreeMap<String, Entry>,
     summary: &mut Summary,
 ) -> Result<BTreeMap<String, Entry>> {
     let mut entries = before;
@@ -218,7 +233,10 @@ fn count(done: &Done, source: &Source, summary: &mut Summary) {
 
 /// Crops whose source is gone stay, and are named; an entry of which nothing is left goes.
 fn see_what_vanished(
-    entries: &mut BTreeMap<String, Entry>, from: &Path, target: &Target, summary: &mut Summary,
+    entries: &mut BTreeMap<String, Entry>,
+    from: &Path,
+    target: &Target,
+    summary: &mut Summary,
 ) {
     entries.retain(|name, entry| {
         if from.join(name).exists() {

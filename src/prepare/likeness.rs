@@ -77,7 +77,11 @@ fn remark(index: usize, twins: &[usize], entries: &[Entry]) -> Option<Remark> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Some(Remark { kind: NEAR_DUPLICATE.to_owned(), text: format!("{relation} {}{more}", twin.source), weight })
+    Some(Remark {
+        kind: NEAR_DUPLICATE.to_owned(),
+        text: format!("{relation} {}{more}", twin.source),
+        weight,
+    })
 }
 
 #[cfg(test)]
@@ -87,7 +91,8 @@ mod tests {
 
     fn drawing(phase: f64, brightness: f64) -> RgbImage {
         RgbImage::from_fn(320, 200, |x, y| {
-            let wave = ((f64::from(x) / 40.0 + phase).sin() + (f64::from(y) / 31.0 - phase).cos()) / 4.0 + 0.5;
+            let wave =
+                ((f64::from(x) / 40.0 + phase).sin() + (f64::from(y) / 31.0 - phase).cos()) / 4.0 + 0.5;
             Rgb([(wave * 200.0 * brightness) as u8; 3])
         })
     }

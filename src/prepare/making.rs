@@ -3,7 +3,7 @@
 use super::captions;
 use super::encode;
 use super::likeness::likeness;
-use super::looking::{self, Looked};
+use super::looking::{self, Looked, Memory};
 use super::options::Options;
 use super::overrides::Overrides;
 use super::record::{Entry, Journal, State, Written};
@@ -22,6 +22,7 @@ pub(super) struct Workshop<'a> {
     pub target: &'a Target,
     pub journal: &'a Journal,
     pub timings: &'a Timings,
+    pub memory: &'a Memory,
     /// The long side of the small copies for the review sheet.
     pub thumbnail_side: u32,
 }
@@ -48,14 +49,16 @@ impl Workshop<'_> {
         let options = looking::fingerprint(&wish, self.options);
         let standing = before.filter(|entry| entry.options == options && self.stands(entry, source));
         let stamp = (source.bytes, source.modified);
-        if let Some(entry) = standing.filter(|entry| (entry.original.bytes, entry.original.modified) == stamp) {
+        if let Some(entry) = standing.filter(|entry| (entry.original.bytes, entry.original.modified) == stamp)
+        {
             return self.keep(entry.clone(), source);
         }
         let (bytes, original) = looking::read(source, self.timings)?;
         if let Some(entry) = standing.filter(|entry| entry.original.sha256 == original.sha256) {
             return self.keep(Entry { original, ..entry.clone() }, source);
         }
-        let looked = looking::look(source, (&bytes, original), &wish, self.options, self.timings)?;
+        let looked =
+            looking::look(source, (&bytes, original), &wish, self.options, self.timings, self.memory)?;
         drop(bytes);
         self.make(source, looked, before)
     }
@@ -89,7 +92,11 @@ impl Workshop<'_> {
         entry.likeness = self.thumbnail(source, &upright)?;
         entry.captions = before.map(|entry| entry.captions.clone()).unwrap_or_default();
         match placement {
-            Some(placement) => self.finish(source, &upright, &placement, entry, before),
+            Some(placement) => {
+                let bytes = self.encoded(source, &upright, &placement)?;
+                self.memory.give_back(upright);
+                self.finish(source, &bytes, entry, before)
+            }
             None => self.leave_out(entry, before),
         }
     }
@@ -98,7 +105,8 @@ impl Workshop<'_> {
     fn thumbnail(&self, source: &Source, upright: &RgbImage) -> Result<String> {
         self.timings.time(Stage::Thumbnail, || {
             let small = encode::thumbnail(upright, self.thumbnail_side);
-            let bytes = encode::encode_thumbnail(&small).map_err(|cause| Error::dataset(&source.path, cause))?;
+            let bytes =
+                encode::encode_thumbnail(&small).map_err(|cause| Error::dataset(&source.path, cause))?;
             crate::files::replace_bytes(&self.target.thumbnail(&source.name), &bytes)?;
             Ok(likeness(&small))
         })
@@ -106,12 +114,15 @@ impl Workshop<'_> {
 
     /// Writes the crop and its captions.
     fn finish(
-        &self, source: &Source, upright: &RgbImage, placement: &Placement, mut entry: Entry,
+        &self,
+        source: &Source,
+        bytes: &[u8],
+        mut entry: Entry,
         before: Option<&Entry>,
     ) -> Result<Done> {
-        let bytes = self.encoded(source, upright, placement)?;
-        let earlier = before.and_then(|entry| entry.output.as_ref()).filter(|earlier| earlier.file == source.file);
-        let sha256 = content_hash(&bytes);
+        let earlier =
+            before.and_then(|entry| entry.output.as_ref()).filter(|earlier| earlier.file == source.file);
+        let sha256 = content_hash(bytes);
         entry.output = Some(Written {
             file: source.file.clone(),
             bytes: bytes.len() as u64,
@@ -125,7 +136,7 @@ impl Workshop<'_> {
             // The journal comes first: whatever a kill leaves is known to be ours.
             self.journal.note(&entry).map_err(|e| Error::io(&self.target.journal(), &e))?;
             let is_ours = |hash: &str| earlier.is_some_and(|earlier| earlier.is(hash));
-            let written = self.target.write(&source.file, &bytes, is_ours)?;
+            let written = self.target.write(&source.file, bytes, is_ours)?;
             notes.extend(self.retire(before, Some(&source.file))?);
             Ok(Done { entry, written, captions: copied.written, notes })
         })
@@ -133,9 +144,9 @@ impl Workshop<'_> {
 
     fn encoded(&self, source: &Source, upright: &RgbImage, placement: &Placement) -> Result<Vec<u8>> {
         let filter = if placement.scale > 1.0 { Filter::Lanczos } else { self.options.filter };
-        let crop = self.timings.time(Stage::Cut, || {
-            resample(upright, &placement.window.into(), placement.size, filter)
-        });
+        let crop = self
+            .timings
+            .time(Stage::Cut, || resample(upright, &placement.window.into(), placement.size, filter));
         let failed = |cause: String| Error::dataset(&source.path, format!("cannot be cropped: {cause}"));
         let crop = crop.map_err(|e| failed(e.to_string()))?;
         self.timings.time(Stage::Encode, || encode::encode(&crop, self.options.format)).map_err(failed)

@@ -33,7 +33,8 @@ pub(super) fn copy(from: &Path, target: &Target, pictures: &[Source], before: &[
     let mut copied = Copied { files: Vec::new(), notes: Vec::new() };
     for path in scan::files(from)?.into_iter().filter(|path| is_metadata(path)) {
         let Some(name) = path.strip_prefix(from).ok().and_then(Path::to_str) else { continue };
-        let bytes = std::fs::read(&path).map_err(|e| Error { kind: ErrorKind::Dataset, ..Error::io(&path, &e) })?;
+        let bytes =
+            std::fs::read(&path).map_err(|e| Error { kind: ErrorKind::Dataset, ..Error::io(&path, &e) })?;
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let bytes = match adapted(&path, &bytes, &Names { renamed: &renamed, folder, from }) {
             Ok(bytes) => bytes,

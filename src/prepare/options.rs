@@ -134,10 +134,7 @@ mod tests {
     #[test]
     fn sizes_are_read_in_their_order_each_once() {
         let sizes = parse_sizes("1024x1024, 832x1216,1024X1024").unwrap();
-        assert_eq!(
-            sizes,
-            [Bucket { width: 1024, height: 1024 }, Bucket { width: 832, height: 1216 }]
-        );
+        assert_eq!(sizes, [Bucket { width: 1024, height: 1024 }, Bucket { width: 832, height: 1216 }]);
         assert_eq!(parse_sizes("1024").unwrap(), Options::default().sizes);
         assert_eq!(Options::default().sizes.len(), 8);
     }

@@ -28,7 +28,10 @@ pub(super) fn focus(picture: &RgbImage, wish: &Wish, options: &Options) -> Focus
 /// # Errors
 /// Why there is none, in one line.
 pub(super) fn place(
-    (width, height): (u32, u32), focus: &Focus, wish: &Wish, options: &Options,
+    (width, height): (u32, u32),
+    focus: &Focus,
+    wish: &Wish,
+    options: &Options,
 ) -> Result<Placement, String> {
     let wished = wish.size.map(|size| vec![size]);
     let sizes = wished.as_deref().unwrap_or(&options.sizes);
@@ -40,7 +43,11 @@ pub(super) fn place(
 
 /// The user's window; one of another shape than its size is narrowed about its middle.
 fn by_hand(
-    picture: Region, window: &Region, sizes: &[Bucket], focus: &Focus, options: &Options,
+    picture: Region,
+    window: &Region,
+    sizes: &[Bucket],
+    focus: &Focus,
+    options: &Options,
 ) -> Result<Placement, String> {
     if !picture.contains(window, SLACK) {
         return Err(format!(

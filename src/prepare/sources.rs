@@ -117,7 +117,10 @@ mod tests {
         let kept: Vec<_> = sources.pictures.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(kept, ["b.jpg", "sub/a.webp"]);
         let causes: Vec<_> = sources.left_out.iter().map(|e| e.cause.as_str()).collect();
-        assert_eq!(causes, ["would become a.jpg, and so would a.png", "would become a.jpg, and so would a.jpg"]);
+        assert_eq!(
+            causes,
+            ["would become a.jpg, and so would a.png", "would become a.jpg, and so would a.jpg"]
+        );
         assert!(sources.notes.is_empty());
     }
 }

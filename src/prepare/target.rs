@@ -124,7 +124,10 @@ pub(super) fn refuse_overlap(source: &Path, target: &Path) -> Result<()> {
     } else if to.starts_with(&from) {
         refused(format!("lies in the folder of the originals, {}", source.display()))
     } else if from.starts_with(&to) {
-        refused(format!("holds the folder of the originals, {}, which would be trained too", source.display()))
+        refused(format!(
+            "holds the folder of the originals, {}, which would be trained too",
+            source.display()
+        ))
     } else {
         Ok(())
     }
@@ -151,13 +154,16 @@ fn real(path: &Path) -> Result<PathBuf> {
 /// Locks the folder until the file is closed, which the system does even for a process that is killed.
 fn lock(folder: &Path, path: &Path) -> Result<File> {
     let mut options = File::options();
-    let file = options.write(true).create(true).truncate(false).open(path).map_err(|e| Error::io(path, &e))?;
+    let file =
+        options.write(true).create(true).truncate(false).open(path).map_err(|e| Error::io(path, &e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::new(ErrorKind::Files, folder.display().to_string(), "another `prepare` is at work here")
-                .hint("wait for it to end"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            ErrorKind::Files,
+            folder.display().to_string(),
+            "another `prepare` is at work here",
+        )
+        .hint("wait for it to end")),
         Err(TryLockError::Error(e)) => Err(Error::io(path, &e)),
     }
 }

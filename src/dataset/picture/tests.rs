@@ -207,3 +207,18 @@ fn transparency_is_laid_on_the_colour_that_is_asked_for() {
     let picture = decode(Path::new("cat.png"), &bytes, &reading).unwrap();
     assert_eq!(picture.as_raw(), &[10, 20, 30, 255, 0, 10, 127, 50, 133]);
 }
+
+#[test]
+fn used_memory_leaves_no_trace_even_in_a_damaged_picture() {
+    let bytes = encode(noise(64, 48), ImageFormat::Jpeg);
+    let path = Path::new("cat.jpg");
+    for position in (bytes.len() / 3..bytes.len() - 40).step_by(37) {
+        for damage in [[0xFF, 0xD0], [0x00, 0x00], [0xFF, 0xD9]] {
+            let mut damaged = bytes.clone();
+            damaged[position..position + 2].copy_from_slice(&damage);
+            let Ok(fresh) = decode(path, &damaged, &Reading::default()) else { continue };
+            let reused = decode_into(path, &damaged, &Reading::default(), vec![77; 20_000]).unwrap();
+            assert_eq!(fresh, reused, "{damage:?} at {position}");
+        }
+    }
+}

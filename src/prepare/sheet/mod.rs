@@ -89,7 +89,10 @@ fn edges(region: &Region) -> [f64; 4] {
 /// # Errors
 /// A page that cannot be written.
 pub(super) fn write(
-    target: &Target, record: &Record, wishes: &Map<String, Value>, left_out: &[LeftOut],
+    target: &Target,
+    record: &Record,
+    wishes: &Map<String, Value>,
+    left_out: &[LeftOut],
 ) -> Result<()> {
     let mut pictures: Vec<&Entry> =
         record.pictures.iter().filter(|entry| entry.state != State::Vanished).collect();
@@ -107,11 +110,12 @@ pub(super) fn write(
     });
     files::replace(&target.sheet(), |out| {
         let mut rest = PAGE;
-        for (mark, part) in [("{{style}}", Part::Text(STYLE)), ("{{pictures}}", Part::Pictures), (
-            "{{facts}}",
-            Part::Facts,
-        ), ("{{script}}", Part::Text(SCRIPT))]
-        {
+        for (mark, part) in [
+            ("{{style}}", Part::Text(STYLE)),
+            ("{{pictures}}", Part::Pictures),
+            ("{{facts}}", Part::Facts),
+            ("{{script}}", Part::Text(SCRIPT)),
+        ] {
             let (before, after) = rest.split_once(mark).unwrap_or((rest, ""));
             out.write_all(before.as_bytes())?;
             match part {
