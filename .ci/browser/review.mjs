@@ -17,32 +17,29 @@ async function downloaded(page) {
   return JSON.parse(readFileSync(await download.path(), "utf8")).pictures;
 }
 
-const nameOf = (card) => card.locator(".name").textContent();
-
-/** The first card whose window can move or shrink. */
-async function cardWithCrop(page, number) {
-  return page.locator(".card:not(.unmade):not(.out)").nth(number);
+/** The cards of the first three pictures that have a crop. */
+async function threeCards(page) {
+  const names = await page.locator(".card:not(.unmade):not(.out) .name").allTextContents();
+  check(names.length >= 3, "three crops to try");
+  const card = (name) => page.locator(".card").filter({ has: page.getByText(name, { exact: true }) });
+  return names.slice(0, 3).map((name) => ({ name, card: card(name) }));
 }
 
+/** Moves one crop, excludes another picture, changes the size of a third; what is downloaded says so. */
 async function edit(page) {
   const before = await downloaded(page);
-  const first = await cardWithCrop(page, 0);
-  const name = await nameOf(first);
-  await pullCorner(page, first);
-  await drag(page, first);
-  const second = await cardWithCrop(page, 1);
-  await second.locator(".skip").click();
-  const excluded = await nameOf(second);
-  const third = await cardWithCrop(page, 1);
-  const resized = await nameOf(third);
-  await third.focus();
+  const [moved, excluded, resized] = await threeCards(page);
+  await pullCorner(page, moved.card);
+  await drag(page, moved.card);
+  await excluded.card.locator(".skip").click();
+  await resized.card.focus();
   await page.keyboard.press("s");
   const wishes = await downloaded(page);
-  check(Object.keys(wishes).length >= 3 && Object.keys(before).every((one) => one in wishes), "wishes are kept");
-  checkWindow(wishes[name], byName[name]);
-  check(wishes[excluded].skip === true, `${excluded} is excluded`);
-  check(wishes[resized].size !== sizeOf(byName[resized]), `${resized} has another size`);
-  checkWindow(wishes[resized], byName[resized]);
+  check(Object.keys(before).every((name) => name in wishes), "earlier wishes are kept");
+  checkWindow(wishes[moved.name], byName[moved.name]);
+  check(wishes[excluded.name].skip === true, `${excluded.name} is excluded`);
+  check(wishes[resized.name].size !== sizeOf(byName[resized.name]), `${resized.name} has another size`);
+  checkWindow(wishes[resized.name], byName[resized.name]);
   check(await page.locator("#changes").textContent() === "3", "three changes are counted");
   await page.reload();
   check(await page.locator("#changes").textContent() === "3", "changes outlive a reload");

@@ -11,6 +11,7 @@ pub struct LicensesArgs {}
 pub fn run(_args: &LicensesArgs) -> Result<(), Failure> {
     terminal::say(format_args!(
         "sargent {}: MIT or Apache-2.0, at your option.\n\n\
+         This software is based in part on the work of the Independent JPEG Group (jpeg-encoder).\n\n\
          The face detector's model (SeetaFace, from the rustface crate) is part of the program under this \
          licence:\n\n{}",
         env!("CARGO_PKG_VERSION"),

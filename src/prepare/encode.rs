@@ -19,25 +19,32 @@ pub(super) fn encode(picture: &RgbImage, format: Format) -> std::result::Result<
     }
 }
 
-/// A small copy with the long side of `side` pixels, or the picture itself if it is smaller.
+/// A small copy with the long side of `side` pixels, or the picture itself if it is smaller. Of a large picture,
+/// nine pixels remain for each of the copy.
 pub(super) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
     let longest = picture.width().max(picture.height());
     if longest <= side {
         return picture.clone();
     }
-    // Of a large picture every so many pixels are enough: four by four remain for each of the small copy.
-    let step = (longest / (4 * side)).max(1);
-    let (width, height) = (picture.width().div_ceil(step), picture.height().div_ceil(step));
-    let row = picture.width() as usize * 3;
-    let rows = picture.as_raw().chunks_exact(row).step_by(step as usize);
-    let thinned: Vec<u8> =
-        rows.flat_map(|row| row.chunks_exact(3).step_by(step as usize)).flatten().copied().collect();
-    let thinned = RgbImage::from_raw(width, height, thinned).unwrap_or_default();
+    let thinned = thinned(picture, (longest / (3 * side)).max(1));
     let scale = f64::from(side) / f64::from(longest);
     let shrunk = |side: u32| ((f64::from(side) * scale).round() as usize).max(1);
     let size = Bucket { width: shrunk(picture.width()), height: shrunk(picture.height()) };
-    let whole = Crop { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) };
+    let (width, height) = (f64::from(thinned.width()), f64::from(thinned.height()));
+    let whole = Crop { x: 0.0, y: 0.0, width, height };
     resample(&thinned, &whole, size, Filter::Area).unwrap_or(thinned)
+}
+
+/// Every so many pixels of every so many rows.
+fn thinned(picture: &RgbImage, step: u32) -> RgbImage {
+    let (width, height) = (picture.width().div_ceil(step), picture.height().div_ceil(step));
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for row in picture.as_raw().chunks_exact(picture.width() as usize * 3).step_by(step as usize) {
+        for pixel in row.chunks(3 * step as usize) {
+            pixels.extend_from_slice(pixel.get(..3).unwrap_or_default());
+        }
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 /// The file of a small copy.

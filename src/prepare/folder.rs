@@ -85,6 +85,7 @@ pub fn prepare(
     let overrides = overrides::read(&target::overrides_in(to))?;
     let target = Target::open(to)?;
     let (earlier, before) = record::read(&target)?;
+    refuse_other_source(&earlier, from, to)?;
     let journal = Journal::open(&target)?;
     let mut summary = Summary { notes: sources.notes, ..Summary::default() };
     summary.left_out = sources.left_out.into_iter().map(Into::into).collect();
@@ -108,7 +109,7 @@ pub fn prepare(
     summary.notes.extend(copied.notes);
     let record = Record {
         program: format!("sargent {}", env!("CARGO_PKG_VERSION")),
-        source: from.display().to_string(),
+        source: std::path::absolute(from).unwrap_or_else(|_| from.to_owned()).display().to_string(),
         sizes: options.sizes.iter().map(ToString::to_string).collect(),
         max_enlarge: options.limits.largest_enlargement,
         overrides: content_hash(serde_json::Value::from(overrides.written.clone()).to_string().as_bytes()),
@@ -121,6 +122,22 @@ pub fn prepare(
     }
     summary.pictures = record.pictures;
     Ok(summary)
+}
+
+/// Fails if `to` holds the crops of another folder, whose names could be those of this one. A folder that is no
+/// longer where it was may be this one.
+fn refuse_other_source(earlier: &Record, from: &Path, to: &Path) -> Result<()> {
+    let (was, is) = (Path::new(&earlier.source).canonicalize(), from.canonicalize());
+    let (Ok(was), Ok(is)) = (was, is) else { return Ok(()) };
+    if earlier.source.is_empty() || was == is {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Usage,
+        to.display().to_string(),
+        format!("holds the crops of {}", earlier.source),
+    )
+    .hint("name another folder; training takes several"))
 }
 
 /// Remarks on wishes that name no picture.

@@ -42,7 +42,15 @@ pub(super) fn remark_on_duplicates(entries: &mut [Entry]) {
         (0..entries.len()).into_par_iter().map(|index| near(index, &hashes)).collect();
     let remarks: Vec<Option<Remark>> =
         twins.iter().enumerate().map(|(index, twins)| remark(index, twins, entries)).collect();
-    for (entry, remark) in entries.iter_mut().zip(remarks) {
+    let groups: Vec<Option<String>> = groups(&twins)
+        .into_iter()
+        .zip(&twins)
+        .map(|(first, twins)| {
+            entries.get(first).filter(|_| !twins.is_empty()).map(|entry| entry.source.clone())
+        })
+        .collect();
+    for ((entry, remark), group) in entries.iter_mut().zip(remarks).zip(groups) {
+        entry.like = group;
         entry.doubts.retain(|doubt| doubt.kind != NEAR_DUPLICATE);
         entry.doubts.extend(remark);
         entry.doubts.sort_by(|a, b| b.weight.total_cmp(&a.weight));
@@ -67,6 +75,22 @@ fn near(index: usize, hashes: &[Option<u128>]) -> Vec<usize> {
         .collect();
     near.sort_unstable();
     near.into_iter().map(|(_, other)| other).collect()
+}
+
+/// The first picture of the group that each belongs to: of those that look alike, directly or through others.
+fn groups(twins: &[Vec<usize>]) -> Vec<usize> {
+    let mut first: Vec<usize> = (0..twins.len()).collect();
+    loop {
+        let mut changed = false;
+        for (index, twins) in twins.iter().enumerate() {
+            let lowest = twins.iter().chain([&index]).map(|&one| first[one]).min().unwrap_or(index);
+            changed |= lowest < first[index];
+            first[index] = lowest;
+        }
+        if !changed {
+            return first;
+        }
+    }
 }
 
 fn remark(index: usize, twins: &[usize], entries: &[Entry]) -> Option<Remark> {
@@ -109,6 +133,12 @@ mod tests {
         assert!(distance(&picture, &drawing(0.3, 0.8)) <= NEAR);
         assert!(distance(&picture, &smaller) <= NEAR);
         assert!(distance(&picture, &drawing(2.0, 1.0)) > NEAR);
+    }
+
+    #[test]
+    fn groups_go_through_others() {
+        let twins = [vec![3], vec![], vec![3], vec![0, 2], vec![5], vec![4]];
+        assert_eq!(groups(&twins), [0, 1, 0, 0, 4, 4]);
     }
 
     #[test]

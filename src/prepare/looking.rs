@@ -114,6 +114,7 @@ fn entry(source: &Source, picture: Extent, focus: Focus, original: Original) -> 
         original,
         options: String::new(),
         likeness: String::new(),
+        like: None,
     }
 }
 

@@ -147,6 +147,9 @@ pub struct Entry {
     pub options: String,
     /// What it looks like, for finding near-duplicates: 32 hexadecimal digits.
     pub likeness: String,
+    /// The first of the pictures that look like it, itself included; none if there is no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<String>,
 }
 
 impl Entry {
@@ -161,7 +164,7 @@ impl Entry {
 pub struct Record {
     /// The program that wrote it.
     pub program: String,
-    /// The source folder as it was named.
+    /// The source folder.
     pub source: String,
     /// The sizes to choose from.
     pub sizes: Vec<String>,

@@ -62,8 +62,8 @@ fn folders_that_would_mix_originals_and_crops_are_refused() {
     let source = folders.source("").display().to_string();
     for target in ["", "crops", "sub/../.."] {
         let target = folders.source(target).display().to_string();
-        let output = Command::new(env!("CARGO_BIN_EXE_sargent"));
-        let output = { output }.args(["prepare", &source, &target]).output().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sargent"));
+        let output = command.args(["prepare", &source, &target]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{target}: {said}");
         assert!(said.contains("hint: "), "{said}");
@@ -98,4 +98,17 @@ fn a_folder_without_pictures_is_refused() {
     assert_eq!(said.code, 2);
     assert!(said.err.contains("holds no pictures"), "{}", said.err);
     assert!(!folders.target("").exists());
+}
+
+#[test]
+fn a_folder_with_the_crops_of_another_is_refused() {
+    let folders = Folders::with_three_pictures();
+    folders.prepared(&[]);
+    let other = folders.source("sub").display().to_string();
+    let target = folders.target("").display().to_string();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_sargent")).args(["prepare", &other, &target]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("holds the crops of"), "{said}");
 }

@@ -45,6 +45,7 @@ struct Card<'a> {
     reason: &'a str,
     doubts: &'a [Remark],
     doubt: f64,
+    like: Option<&'a str>,
 }
 
 /// What a picture is about, as the script reads it.
@@ -75,6 +76,7 @@ impl<'a> From<&'a Entry> for Card<'a> {
             reason: &entry.reason,
             doubts: &entry.doubts,
             doubt: entry.doubt(),
+            like: entry.like.as_deref(),
         }
     }
 }

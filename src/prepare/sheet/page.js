@@ -140,7 +140,9 @@ const view = { filter: filters[0], search: "", order: "doubt", page: 0 };
 function matching() {
   const wanted = view.search.toLowerCase();
   const found = pictures.filter((one) => view.filter.holds(one) && one.name.toLowerCase().includes(wanted));
-  return found.sort(ORDERS[view.order]);
+  found.sort(ORDERS[view.order]);
+  // Pictures that look alike stand side by side.
+  return view.filter.id === "near_duplicate" ? found.sort((a, b) => (a.like ?? "").localeCompare(b.like ?? "")) : found;
 }
 
 function drawFilters() {
@@ -239,7 +241,7 @@ function update(card) {
   card.querySelectorAll(".zoom button, .size").forEach((control) => { control.disabled = !box; });
   part("skip").textContent = skip ? "Include" : "Exclude";
   part("undo").hidden = edited === undefined;
-  part("automatic").hidden = !(picture.wish || (edited && !edited.automatic)) || edited?.automatic;
+  part("automatic").hidden = !picture.wish || Boolean(edited?.automatic);
   part("facts").textContent = described(picture, edited);
   sizeHandles(card);
 }
@@ -396,6 +398,7 @@ function show(next = {}) {
   byId("pager").hidden = pages === 1;
   byId("previous").disabled = view.page === 0;
   byId("next").disabled = view.page === pages - 1;
+  byId("again").hidden = pages === 1 || view.page === pages - 1;
   byId("where").textContent = `page ${view.page + 1} of ${pages}`;
   drawFilters();
   drawCounts();
@@ -511,6 +514,7 @@ document.querySelectorAll("dialog").forEach((dialog) => {
 });
 byId("previous").addEventListener("click", () => show({ page: view.page - 1 }));
 byId("next").addEventListener("click", () => show({ page: view.page + 1 }));
+byId("again").addEventListener("click", () => show({ page: view.page + 1 }));
 byId("search").addEventListener("input", () => show({ search: byId("search").value, page: 0 }));
 byId("order").addEventListener("change", () => show({ order: byId("order").value, page: 0 }));
 window.addEventListener("resize", () => byId("cards").childNodes.forEach(sizeHandles));
