@@ -17,16 +17,21 @@ pub const THRESHOLD: f64 = 4.0;
 /// The model (SeetaFace FuSt cascade, BSD-2-Clause).
 static MODEL: &[u8] = include_bytes!("../../assets/face/seeta_fd_frontal_v1.0.bin");
 
-/// Longer sides in pixels at which a picture is searched, the next one only if the last had no face. The detector
-/// sees faces from 40 pixels upward.
-const SEARCHED: [u32; 2] = [768, 1280];
+/// The longer side in pixels at which a picture is searched first. The detector sees faces from 40 pixels upward.
+const COARSE: u32 = 768;
+/// The longer side at which it is searched again if it had no face, or small ones among which smaller ones may be.
+const FINE: u32 = 1280;
+/// Faces with a shorter side in the coarse copy, in pixels, are small.
+const SMALL: f64 = 80.0;
+/// A picture is enlarged at most so many times for the finer search.
+const FINE_ENLARGEMENT: u32 = 2;
 /// The side of the detector's window in pixels: it cannot look at pictures that are smaller.
 const SMALLEST_SIDE: u32 = 40;
 /// Detections with less are noise.
 const LOWEST_SCORE: f64 = 0.1;
-/// A head goes beyond its face by so many face heights upward, and
+/// Hair, or a hat, goes beyond the face by so many face heights upward.
 const HAIR: f64 = 0.6;
-/// by so many to either side and downward.
+/// The head and what is around it go beyond the face by so many face heights to either side and downward.
 const CHEEKS: f64 = 0.3;
 
 /// One face.
@@ -34,7 +39,9 @@ const CHEEKS: f64 = 0.3;
 pub struct Face {
     /// From brow to chin, inside the picture.
     pub region: Region,
-    /// The whole head, inside the picture.
+    /// The face and the hair or hat above it, inside the picture.
+    pub crowned: Region,
+    /// The whole head with some room around it, inside the picture.
     pub head: Region,
     /// The detector's score: a sum over merged detections, not a probability.
     pub score: f64,
@@ -43,31 +50,38 @@ pub struct Face {
 impl Face {
     /// The face that fills `region` of a picture; nothing where it lies outside.
     fn new(region: Region, score: f64, picture: Region) -> Option<Self> {
-        let head = Region::between(
-            region.x - CHEEKS * region.height,
-            region.y - HAIR * region.height,
-            region.right() + CHEEKS * region.height,
-            region.bottom() + CHEEKS * region.height,
-        );
-        let (region, head) = (region.intersection(&picture), head.intersection(&picture));
-        (region.area() > 0.0).then_some(Self { region, head, score })
+        let height = region.height;
+        let grown = |up: f64, aside: f64| {
+            let (left, right) = (region.x - aside * height, region.right() + aside * height);
+            let (top, bottom) = (region.y - up * height, region.bottom() + aside * height);
+            Region::between(left, top, right, bottom).intersection(&picture)
+        };
+        let face = Self { region: grown(0.0, 0.0), crowned: grown(HAIR, 0.0), head: grown(HAIR, CHEEKS), score };
+        (face.region.area() > 0.0).then_some(face)
+    }
+
+    /// What is to be kept of it, the most important first: each holds the one before.
+    pub(super) fn parts(&self) -> [Region; 3] {
+        [self.region, self.crowned, self.head]
     }
 }
 
 /// The faces from `threshold` upward and, if there are none, the detections from `weakest` upward; both the largest
 /// first, in the picture's pixels.
 pub(super) fn faces_above(picture: &RgbImage, threshold: f64, weakest: f64) -> (Vec<Face>, Vec<Face>) {
-    let mut weak = Vec::new();
-    for long in SEARCHED {
-        let found = search(picture, long, weakest.min(threshold));
-        let (strong, others): (Vec<Face>, Vec<Face>) =
-            found.into_iter().partition(|face| face.score >= threshold);
-        if !strong.is_empty() {
-            return (strong, Vec::new());
-        }
-        weak.extend(others);
+    let whole = Region::whole(picture.width(), picture.height());
+    let longer = picture.width().max(picture.height());
+    let lowest = weakest.min(threshold);
+    let mut found = search(picture, COARSE, lowest);
+    let small = SMALL * f64::from(longer) / f64::from(COARSE);
+    let fine = FINE.min(longer.saturating_mul(FINE_ENLARGEMENT));
+    let large = |face: &Face| face.score >= threshold && face.region.height >= small;
+    if fine > COARSE && !found.iter().any(large) {
+        found.extend(search(picture, fine, lowest));
     }
-    (Vec::new(), in_order(apart(weak), Region::whole(picture.width(), picture.height())))
+    let (strong, weak) = apart(found).into_iter().partition::<Vec<Face>, _>(|face| face.score >= threshold);
+    let weak = if strong.is_empty() { weak } else { Vec::new() };
+    (in_order(strong, whole), in_order(weak, whole))
 }
 
 /// The faces at one size of the picture.
@@ -80,8 +94,7 @@ fn search(picture: &RgbImage, long: u32, threshold: f64) -> Vec<Face> {
     let grey = thumbnail::grey(picture, long);
     let (across, down) = (whole.width / f64::from(width), whole.height / f64::from(height));
     let found = detect(&grey, threshold).into_iter();
-    let found = found.filter_map(|(region, score)| Face::new(region.scaled(across, down), score, whole));
-    in_order(apart(found.collect()), whole)
+    found.filter_map(|(region, score)| Face::new(region.scaled(across, down), score, whole)).collect()
 }
 
 /// What the detector sees in a grey picture, in its pixels; boxes may reach beyond it.

@@ -69,11 +69,11 @@ impl Focus {
 
     /// Faces, the largest first; nothing without one.
     ///
-    /// Each face is a part of its own before its head: where a head is larger than every window, the face is not.
+    /// Of a head that is larger than every window, the face may fit.
     fn on_faces(faces: Vec<Face>, threshold: f64) -> Option<Self> {
         let first = faces.first()?;
         let certainty = (1.0 - threshold / first.score).clamp(0.0, 1.0);
-        let parts: Vec<Region> = faces.iter().flat_map(|face| [face.region, face.head]).collect();
+        let parts: Vec<Region> = faces.iter().flat_map(Face::parts).collect();
         let region = around(&parts)?;
         Some(Self { parts, faces, certainty, ..Self::single(FocusKind::Face, region) })
     }
@@ -90,8 +90,7 @@ impl Focus {
         larger(&mut self.region);
         self.parts.iter_mut().for_each(larger);
         for face in &mut self.faces {
-            larger(&mut face.region);
-            larger(&mut face.head);
+            [&mut face.region, &mut face.crowned, &mut face.head].into_iter().for_each(larger);
         }
         self.point = Point { x: self.point.x * across, y: self.point.y * down };
         self
@@ -157,6 +156,3 @@ fn look(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
 fn around(parts: &[Region]) -> Option<Region> {
     parts.iter().copied().reduce(|all, part| all.union(&part))
 }
-
-#[cfg(test)]
-mod tests;

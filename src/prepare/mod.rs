@@ -16,3 +16,6 @@ pub use face::{Face, THRESHOLD};
 pub use focus::{Focus, FocusKind, FocusMode, find};
 pub use region::{Point, Region};
 pub use window::{Limits, Placement, Refusal, choose};
+
+#[cfg(test)]
+mod tests;

@@ -196,3 +196,6 @@ fn reason(focus: &Focus, window: &Region) -> String {
         (FocusKind::Given, _) => "a given region".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
