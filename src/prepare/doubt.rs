@@ -38,12 +38,12 @@ impl Doubt {
     /// How much a crop with this doubt needs a look, from 0 to 1.
     pub fn weight(&self) -> f64 {
         match *self {
-            Self::FocusCut(kept) => 0.5 + 0.5 * (1.0 - kept),
+            Self::FocusCut(kept) => 0.3 + 0.6 * (1.0 - kept),
             Self::HeadsCut { cut, of } => 0.5 + 0.4 * cut as f64 / of.max(1) as f64,
             Self::Enlarged(scale) => 0.4 + 0.6 * (1.0 - 1.0 / scale.max(1.0)),
             Self::NothingFound => 0.7,
             Self::UncertainFace(_) => 0.5,
-            Self::FacePassedOver(_) => 0.5,
+            Self::FacePassedOver(_) => 0.35,
             Self::SmallFace(_) => 0.45,
             Self::Diffuse(certainty) => 0.4 * (1.0 - certainty),
             Self::AtEdge => 0.3,

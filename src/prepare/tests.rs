@@ -72,7 +72,7 @@ fn faces_that_fit_together_are_all_kept_and_else_the_largest() {
 #[test]
 fn a_group_too_small_for_the_first_look_is_found_by_a_closer_one() {
     let people: Vec<Portrait> =
-        (0..3).map(|i| portrait((1400, 500), (300.0 + 400.0 * f64::from(i), 240.0), 28.0, i as usize)).collect();
+        (0..3).map(|i| portrait((1400, 500), (300.0 + 400.0 * f64::from(i), 240.0), 36.0, i as usize)).collect();
     let mut picture = people[0].draw();
     people[1..].iter().for_each(|one| one.draw_into(&mut picture));
     let focus = find(&picture, FocusMode::Face, THRESHOLD);

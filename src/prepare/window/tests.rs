@@ -121,6 +121,21 @@ fn a_focus_that_fits_nothing_is_kept_in_its_middle_and_is_doubtful() {
     assert!((kept - 1000.0 / 2700.0).abs() < 1e-12);
 }
 
+#[test]
+fn more_and_graver_doubts_sort_first() {
+    let sizes = buckets_at(1024).unwrap();
+    let doubt = |width, height, focus: &Focus| choose(width, height, focus, &sizes, &free()).unwrap().doubt();
+    let head = region(900.0, 500.0, 300.0, 400.0);
+    let clear = doubt(2000, 2000, &heads(&[head]));
+    let edge = doubt(2000, 2000, &heads(&[Region { x: 0.0, ..head }]));
+    let cut = doubt(2000, 2000, &heads(&[Region { width: 2500.0, ..head }, head]));
+    let small = doubt(2000, 2000, &heads(&[region(900.0, 500.0, 60.0, 80.0)]));
+    let enlarged = doubt(900, 900, &heads(&[region(300.0, 300.0, 40.0, 40.0)]));
+    assert_eq!(clear, 0.0);
+    assert!(edge > clear && small > edge && enlarged > small && cut > small, "{edge} {small} {enlarged} {cut}");
+    assert!(cut < 1.0 && enlarged < 1.0);
+}
+
 /// A focus of up to four parts anywhere in a picture of the given sides.
 fn parts(width: u32, height: u32) -> impl Strategy<Value = Vec<Region>> {
     let part = (0.0..1.0f64, 0.0..1.0f64, 0.0..1.0f64, 0.0..1.0f64).prop_map(move |(a, b, c, d)| {
