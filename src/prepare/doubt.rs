@@ -85,6 +85,7 @@ pub(super) fn doubts(picture: Region, focus: &Focus, window: &Region, scale: f64
         FocusKind::Face => of_faces(focus, window),
         FocusKind::Saliency => of_region(focus, window),
         FocusKind::Given => cut_region(focus, window).into_iter().collect(),
+        FocusKind::Centre if focus.certainty > 0.0 => Vec::new(),
         FocusKind::Centre => vec![Doubt::NothingFound],
     };
     if scale > 1.0 + ROUNDING {

@@ -56,7 +56,8 @@ impl Face {
             let (top, bottom) = (region.y - up * height, region.bottom() + aside * height);
             Region::between(left, top, right, bottom).intersection(&picture)
         };
-        let face = Self { region: grown(0.0, 0.0), crowned: grown(HAIR, 0.0), head: grown(HAIR, CHEEKS), score };
+        let face =
+            Self { region: grown(0.0, 0.0), crowned: grown(HAIR, 0.0), head: grown(HAIR, CHEEKS), score };
         (face.region.area() > 0.0).then_some(face)
     }
 
@@ -153,4 +154,60 @@ fn in_order(mut faces: Vec<Face>, picture: Region) -> Vec<Face> {
 /// From top to bottom, then from left to right.
 fn by_place(a: &Face, b: &Face) -> Ordering {
     a.region.y.total_cmp(&b.region.y).then(a.region.x.total_cmp(&b.region.x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PICTURE: Region = Region { x: 0.0, y: 0.0, width: 1000.0, height: 800.0 };
+
+    fn face(x: f64, y: f64, side: f64, score: f64) -> Face {
+        Face::new(Region { x, y, width: side, height: side }, score, PICTURE).unwrap()
+    }
+
+    #[test]
+    fn the_model_in_the_program_is_the_published_one_and_can_be_read() {
+        use sha2::{Digest, Sha256};
+        let sum: String = Sha256::digest(MODEL).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum, "c4619d066ed35e84d9a8e842860b0dff567aba0cbb139881075538761db3ff5d");
+        assert!(rustface::read_model(MODEL).is_ok());
+    }
+
+    #[test]
+    fn a_head_reaches_above_and_around_its_face_but_not_beyond_the_picture() {
+        let Face { region, crowned, head, .. } = face(400.0, 300.0, 100.0, 9.0);
+        assert_eq!(region, Region::between(400.0, 300.0, 500.0, 400.0));
+        assert_eq!(crowned, Region::between(400.0, 240.0, 500.0, 400.0));
+        assert_eq!(head, Region::between(370.0, 240.0, 530.0, 430.0));
+        let corner = face(-20.0, 10.0, 100.0, 9.0);
+        assert_eq!(corner.region, Region::between(0.0, 10.0, 80.0, 110.0));
+        assert_eq!(corner.head, Region::between(0.0, 0.0, 110.0, 140.0));
+        assert!(Face::new(Region::between(1100.0, 0.0, 1200.0, 100.0), 9.0, PICTURE).is_none());
+    }
+
+    #[test]
+    fn a_face_within_a_better_one_is_none() {
+        let (outer, inner, beside) =
+            (face(100.0, 100.0, 200.0, 20.0), face(150.0, 150.0, 60.0, 6.0), face(290.0, 100.0, 100.0, 5.0));
+        assert_eq!(apart(vec![inner, beside, outer]), [outer, beside]);
+        let better = Face { score: 30.0, ..inner };
+        assert_eq!(apart(vec![outer, better]), [better]);
+    }
+
+    #[test]
+    fn the_order_is_total_and_does_not_depend_on_the_detectors() {
+        let large = face(0.0, 0.0, 200.0, 5.0);
+        let sure = face(700.0, 0.0, 100.0, 30.0);
+        let central = face(450.0, 350.0, 100.0, 8.0);
+        let (left, right) = (face(300.0, 350.0, 100.0, 8.0), face(600.0, 350.0, 100.0, 8.0));
+        let ordered = [large, sure, central, left, right];
+        for turn in 0..ordered.len() {
+            let mut faces = ordered.to_vec();
+            faces.rotate_left(turn);
+            assert_eq!(in_order(faces.clone(), PICTURE), ordered);
+            faces.reverse();
+            assert_eq!(in_order(faces, PICTURE), ordered);
+        }
+    }
 }

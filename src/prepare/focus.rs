@@ -30,7 +30,7 @@ pub enum FocusKind {
     Face,
     /// A region that stands out.
     Saliency,
-    /// Nothing: the middle of the picture.
+    /// Nothing, or nothing was looked for: the middle of the picture.
     Centre,
     /// What the user said.
     Given,
@@ -56,10 +56,14 @@ pub struct Focus {
 }
 
 impl Focus {
-    /// The middle of a picture.
+    /// The middle of a picture, as the user wants it.
     pub fn centre(width: u32, height: u32) -> Self {
-        let point = Region::whole(width, height).centre();
-        Self { certainty: 0.0, ..Self::single(FocusKind::Centre, Region::at(point)) }
+        Self::single(FocusKind::Centre, Region::at(Region::whole(width, height).centre()))
+    }
+
+    /// The middle of a picture in which nothing was found.
+    fn nothing(width: u32, height: u32) -> Self {
+        Self { certainty: 0.0, ..Self::centre(width, height) }
     }
 
     /// A region that the user chose.
@@ -145,7 +149,7 @@ fn look(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
     };
     let mut focus = match salient {
         Some(salient) => Focus::on_salient(salient),
-        None => Focus::centre(picture.width(), picture.height()),
+        None => Focus::nothing(picture.width(), picture.height()),
     };
     focus.parts.extend(weak.iter().map(|face| face.head));
     focus.passed_over = weak.iter().map(|face| face.score).reduce(f64::max);

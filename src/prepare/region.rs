@@ -91,12 +91,7 @@ impl Region {
 
     /// The rectangle with every coordinate multiplied: from the pixels of a picture to those of a scaled copy.
     pub fn scaled(&self, across: f64, down: f64) -> Self {
-        Self {
-            x: self.x * across,
-            y: self.y * down,
-            width: self.width * across,
-            height: self.height * down,
-        }
+        Self { x: self.x * across, y: self.y * down, width: self.width * across, height: self.height * down }
     }
 }
 

@@ -71,8 +71,9 @@ fn faces_that_fit_together_are_all_kept_and_else_the_largest() {
 
 #[test]
 fn a_group_too_small_for_the_first_look_is_found_by_a_closer_one() {
-    let people: Vec<Portrait> =
-        (0..3).map(|i| portrait((1400, 500), (300.0 + 400.0 * f64::from(i), 240.0), 36.0, i as usize)).collect();
+    let people: Vec<Portrait> = (0..3)
+        .map(|i| portrait((1400, 500), (300.0 + 400.0 * f64::from(i), 240.0), 36.0, i as usize))
+        .collect();
     let mut picture = people[0].draw();
     people[1..].iter().for_each(|one| one.draw_into(&mut picture));
     let focus = find(&picture, FocusMode::Face, THRESHOLD);
@@ -129,11 +130,17 @@ fn any_picture_has_a_focus_inside_it() {
         });
         let flat = RgbImage::from_pixel(width, height, Rgb([9, 99, 199]));
         for mode in [FocusMode::Auto, FocusMode::Face, FocusMode::Saliency, FocusMode::Centre] {
-            assert_eq!(find(&flat, mode, THRESHOLD), Focus::centre(width, height));
+            let focus = find(&flat, mode, THRESHOLD);
+            assert_eq!((focus.kind, focus.point), (FocusKind::Centre, Focus::centre(width, height).point));
+            let free = Limits { largest_enlargement: f64::INFINITY, tight: None };
+            let doubts = choose(width, height, &focus, &sizes(), &free).unwrap().doubts;
+            assert_eq!(doubts.contains(&Doubt::NothingFound), mode != FocusMode::Centre);
             for threshold in [THRESHOLD, 0.0, -1.0, f64::NAN] {
                 let focus = find(&noise, mode, threshold);
                 let whole = Region::whole(width, height);
-                assert!(whole.contains(&focus.region, 1e-6) && whole.contains(&Region::at(focus.point), 1e-6));
+                assert!(
+                    whole.contains(&focus.region, 1e-6) && whole.contains(&Region::at(focus.point), 1e-6)
+                );
             }
         }
     }

@@ -60,7 +60,10 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { needed, limit } = self;
-        write!(f, "is too small: it would have to be enlarged {needed:.2} times, at most {limit:.2} is allowed")
+        write!(
+            f,
+            "is too small: it would have to be enlarged {needed:.2} times, at most {limit:.2} is allowed"
+        )
     }
 }
 
@@ -78,7 +81,11 @@ const HEAD_HEIGHT: f64 = 0.4;
 /// # Errors
 /// A picture that would have to be enlarged beyond the limit for every size.
 pub fn choose(
-    width: u32, height: u32, focus: &Focus, sizes: &[Bucket], limits: &Limits,
+    width: u32,
+    height: u32,
+    focus: &Focus,
+    sizes: &[Bucket],
+    limits: &Limits,
 ) -> Result<Placement, Refusal> {
     let picture = Region::whole(width, height);
     let usable = within_limit(picture, sizes, limits)?;

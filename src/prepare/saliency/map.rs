@@ -77,9 +77,8 @@ impl Map {
         let taps = |value: &dyn Fn(isize) -> f64| -> f64 {
             weights.iter().zip(-reach..).map(|(weight, d)| weight * value(d)).sum::<f64>() / total
         };
-        let rows = Self::from_fn(self.width, self.height, |x, y| {
-            taps(&|d| self.at(x as isize + d, y as isize))
-        });
+        let rows =
+            Self::from_fn(self.width, self.height, |x, y| taps(&|d| self.at(x as isize + d, y as isize)));
         Self::from_fn(self.width, self.height, |x, y| taps(&|d| rows.at(x as isize, y as isize + d)))
     }
 }

@@ -104,7 +104,8 @@ mod tests {
     /// `gaussian_filter(sigma=2.5, mode="nearest", truncate=3)`), over the mean.
     #[test]
     fn the_map_agrees_with_numpy() {
-        let grey = GrayImage::from_fn(16, 12, |x, y| image::Luma([((7 * x * x + 13 * y + 3 * x * y) % 256) as u8]));
+        let grey =
+            GrayImage::from_fn(16, 12, |x, y| image::Luma([((7 * x * x + 13 * y + 3 * x * y) % 256) as u8]));
         let map = map(&grey).relative().unwrap();
         for (x, y, expected) in [
             (0, 0, 0.294_577_905_909_348_35),

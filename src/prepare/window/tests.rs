@@ -41,7 +41,10 @@ fn the_nearest_shape_that_can_hold_the_focus_wins() {
     let tall = heads(&[region(400.0, 20.0, 600.0, 1950.0)]);
     let placed = chosen(&tall);
     assert_eq!(placed.size, size(832, 1216));
-    assert_eq!(placed.window, region(700.0 - 2000.0 * 832.0 / 1216.0 / 2.0, 0.0, 2000.0 * 832.0 / 1216.0, 2000.0));
+    assert_eq!(
+        placed.window,
+        region(700.0 - 2000.0 * 832.0 / 1216.0 / 2.0, 0.0, 2000.0 * 832.0 / 1216.0, 2000.0)
+    );
 }
 
 #[test]
@@ -59,14 +62,18 @@ fn the_window_is_the_largest_and_centred_on_the_focus_as_far_as_the_picture_goes
 #[test]
 fn all_heads_are_kept_if_they_fit_else_the_largest_and_those_that_fit_beside_it() {
     let square = [size(512, 512)];
-    let (large, near, far) =
-        (region(100.0, 100.0, 300.0, 400.0), region(700.0, 200.0, 200.0, 260.0), region(2500.0, 0.0, 150.0, 200.0));
+    let (large, near, far) = (
+        region(100.0, 100.0, 300.0, 400.0),
+        region(700.0, 200.0, 200.0, 260.0),
+        region(2500.0, 0.0, 150.0, 200.0),
+    );
     let placed = choose(3000, 1000, &heads(&[large, far, near]), &square, &free()).unwrap();
     assert!(placed.window.contains(&large, 0.0) && placed.window.contains(&near, 0.0));
     assert_eq!(placed.kept, large.union(&near));
     assert_eq!(placed.reason, "2 of 3 faces");
     assert_eq!(placed.doubts.first(), Some(&Doubt::HeadsCut { cut: 1, of: 3 }));
-    let wide = choose(3000, 1000, &heads(&[large, far, near]), &[size(512, 512), size(900, 300)], &free()).unwrap();
+    let wide =
+        choose(3000, 1000, &heads(&[large, far, near]), &[size(512, 512), size(900, 300)], &free()).unwrap();
     assert_eq!((wide.size, wide.reason.as_str()), (size(900, 300), "3 faces"));
     assert!(wide.doubts.iter().all(|doubt| !matches!(doubt, Doubt::HeadsCut { .. })));
 }
@@ -88,7 +95,9 @@ fn too_small_a_picture_is_enlarged_up_to_the_limit_and_then_refused() {
 #[test]
 fn of_one_shape_the_largest_size_that_needs_no_enlarging_is_taken() {
     let sizes = [size(512, 512), size(1024, 1024), size(768, 768)];
-    let side = |picture: u32| choose(picture, picture, &Focus::centre(picture, picture), &sizes, &free()).unwrap().size;
+    let side = |picture: u32| {
+        choose(picture, picture, &Focus::centre(picture, picture), &sizes, &free()).unwrap().size
+    };
     assert_eq!(side(2000), size(1024, 1024));
     assert_eq!(side(1000), size(768, 768));
     assert_eq!(side(400), size(512, 512));
@@ -132,7 +141,10 @@ fn more_and_graver_doubts_sort_first() {
     let small = doubt(2000, 2000, &heads(&[region(900.0, 500.0, 60.0, 80.0)]));
     let enlarged = doubt(900, 900, &heads(&[region(300.0, 300.0, 40.0, 40.0)]));
     assert_eq!(clear, 0.0);
-    assert!(edge > clear && small > edge && enlarged > small && cut > small, "{edge} {small} {enlarged} {cut}");
+    assert!(
+        edge > clear && small > edge && enlarged > small && cut > small,
+        "{edge} {small} {enlarged} {cut}"
+    );
     assert!(cut < 1.0 && enlarged < 1.0);
 }
 
@@ -147,7 +159,8 @@ fn parts(width: u32, height: u32) -> impl Strategy<Value = Vec<Region>> {
 
 /// A picture's sides and parts of a focus in it.
 fn scene() -> impl Strategy<Value = (u32, u32, Vec<Region>)> {
-    (1u32..6000, 1u32..6000).prop_flat_map(|(width, height)| (Just(width), Just(height), parts(width, height)))
+    (1u32..6000, 1u32..6000)
+        .prop_flat_map(|(width, height)| (Just(width), Just(height), parts(width, height)))
 }
 
 proptest! {
