@@ -21,7 +21,9 @@ static MODEL: &[u8] = include_bytes!("../../assets/face/seeta_fd_frontal_v1.0.bi
 const COARSE: u32 = 768;
 /// The longer side at which it is searched again if it had no face, or small ones among which smaller ones may be.
 const FINE: u32 = 1280;
-/// Faces with a shorter side in the coarse copy, in pixels, are small.
+/// The longer side at which a crowd is searched: a picture that had small faces even then.
+const FINEST: u32 = 1920;
+/// Faces with a shorter side in the searched copy, in pixels, are small.
 const SMALL: f64 = 80.0;
 /// A picture is enlarged at most so many times for the finer search.
 const FINE_ENLARGEMENT: u32 = 2;
@@ -72,13 +74,17 @@ impl Face {
 pub(super) fn faces_above(picture: &RgbImage, threshold: f64, weakest: f64) -> (Vec<Face>, Vec<Face>) {
     let whole = Region::whole(picture.width(), picture.height());
     let longer = picture.width().max(picture.height());
+    let largest = longer.saturating_mul(FINE_ENLARGEMENT);
     let lowest = weakest.min(threshold);
     let mut found = search(picture, COARSE, lowest);
-    let small = SMALL * f64::from(longer) / f64::from(COARSE);
-    let fine = FINE.min(longer.saturating_mul(FINE_ENLARGEMENT));
-    let large = |face: &Face| face.score >= threshold && face.region.height >= small;
-    if fine > COARSE && !found.iter().any(large) {
-        found.extend(search(picture, fine, lowest));
+    for (last, long) in [(COARSE, FINE), (FINE, FINEST)] {
+        let small = SMALL * f64::from(longer) / f64::from(last);
+        let faces = || found.iter().filter(|face| face.score >= threshold);
+        let (none, all_small) = (faces().count() == 0, faces().all(|face| face.region.height < small));
+        if largest <= last || !all_small || (none && last > COARSE) {
+            break;
+        }
+        found.extend(search(picture, long.min(largest), lowest));
     }
     let (strong, weak) = apart(found).into_iter().partition::<Vec<Face>, _>(|face| face.score >= threshold);
     let weak = if strong.is_empty() { weak } else { Vec::new() };

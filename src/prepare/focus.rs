@@ -115,14 +115,14 @@ impl Focus {
 }
 
 /// The longer side in pixels of the copy that is looked at.
-const LONG_SIDE: u32 = 1280;
+const LONG_SIDE: u32 = 1920;
 /// A detection that is no face but has this score is kept in the crop where that costs nothing.
 const WEAK_FACE: f64 = 2.0;
 
 /// What `picture` is about; faces count from `threshold` upward ([`super::THRESHOLD`] unless the user says
 /// otherwise).
 ///
-/// The picture must be upright. It works on a copy of at most 1280 pixels a side.
+/// The picture must be upright. It works on a copy of at most 1920 pixels a side.
 pub fn find(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
     let (width, height) = picture.dimensions();
     if mode == FocusMode::Centre || width == 0 || height == 0 {
