@@ -6,6 +6,7 @@
 mod buckets;
 mod captions;
 mod crop;
+mod held_out;
 mod jpeg;
 mod order;
 mod picture;
@@ -15,6 +16,7 @@ mod scan;
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
 pub use crop::{Crop, Pixels};
+pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
 
