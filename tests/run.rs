@@ -9,6 +9,7 @@ mod run {
     mod drawing;
     mod emulated;
     mod encoding;
+    mod guarding;
     mod interrupting;
     mod mistakes;
     mod optimizers;

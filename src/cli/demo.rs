@@ -64,7 +64,7 @@ pub fn run(args: &DemoArgs, device: Option<Choice>) -> std::result::Result<(), F
     let begin_afresh = ("overwrite".to_owned(), "true".to_owned());
     let run = TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh] };
     match train::run(&run, device)? {
-        Outcome::Stopped(_) => Ok(()),
+        Outcome::Stopped(_) | Outcome::StoppedByGuard(_) => Ok(()),
         Outcome::Finished | Outcome::NothingToDo => terminal::say(places(&args.out)),
     }
 }
@@ -74,6 +74,7 @@ fn places(out: &Path) -> String {
     format!(
         "\
 before and after:  {out}/output/before_after.png
+other strengths:   {out}/output/strengths.png
 single images:     {out}/output/validation/
 the LoRA:          {out}/output/pytorch_lora_weights.safetensors
 loss and rates:    {out}/output/training.png, metrics.jsonl, tensorboard/

@@ -105,6 +105,7 @@ fn table(forecast: &Forecast) -> String {
         ("  activations at most", plan.activations),
         ("  workspace at most", plan.workspace),
         ("  validation pictures", plan.drawing_arena),
+        ("  held-out pictures", plan.evaluation_arena),
         ("training peak", memory.training_peak),
         ("VAE peak", memory.vae_peak),
         ("text encoder peak", memory.text_encoder_peak),

@@ -73,6 +73,9 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
         Outcome::Finished => terminal::note(format_args!("done: {output}")),
         Outcome::NothingToDo => terminal::note(format_args!("all steps were done already: {output}")),
         Outcome::Stopped(0) => terminal::note("stopped before the first step; what was encoded is kept"),
+        Outcome::StoppedByGuard(step) => terminal::note(format_args!(
+            "stopped by the guard after step {step}; the note above names the last good checkpoint"
+        )),
         Outcome::Stopped(step) => terminal::note(format_args!(
             "stopped after step {step}; resume_from_checkpoint=latest goes on from there"
         )),

@@ -7,6 +7,7 @@ mod buckets;
 mod captions;
 mod colour;
 mod crop;
+mod held_out;
 mod jpeg;
 mod order;
 pub mod picture;
@@ -17,6 +18,7 @@ mod upright;
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
 pub use crop::{Crop, Filter, Pixels, resample};
+pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::{Sample, content_hash};
 

@@ -38,6 +38,14 @@ impl Density {
         }
     }
 
+    /// `u` below which the share `p` in (0, 1) of all draws lies (for [`Density::Mode`], above which).
+    fn quantile(self, p: f64) -> f64 {
+        self.u(match self {
+            Self::LogitNormal { .. } => normal_quantile(p),
+            Self::Mode { .. } | Self::Uniform => p,
+        })
+    }
+
     /// The base draw of a sample in a step.
     fn base(self, seed: u64, step: u32, sample: u32) -> f64 {
         let stream = Stream::new(seed, Purpose::Sigma, 0, step, sample);
@@ -62,6 +70,26 @@ impl SigmaDraw {
     pub fn draw(self, seed: u64, step: u32, sample: u32) -> f64 {
         shifted(self.density.u(self.density.base(seed, step, sample)), self.shift)
     }
+
+    /// `count` noise levels that stand for all draws: the middles of as many equally probable parts.
+    pub fn levels(self, count: usize) -> Vec<f64> {
+        let middle = |part: usize| (part as f64 + 0.5) / count as f64;
+        let mut levels: Vec<_> =
+            (0..count).map(|part| shifted(self.density.quantile(middle(part)), self.shift)).collect();
+        levels.sort_by(f64::total_cmp);
+        levels
+    }
+}
+
+/// The standard normal number below which the share `p` lies, by halving an interval.
+fn normal_quantile(p: f64) -> f64 {
+    let share_below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+    let (mut low, mut high) = (-40.0, 40.0);
+    for _ in 0..100 {
+        let middle = 0.5 * (low + high);
+        if share_below(middle) < p { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
 }
 
 /// The row of the descending training table for `u`, as diffusers' script quantises it: `floor(1000 u)`.
@@ -95,6 +123,28 @@ impl LossWeighting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quantiles_of_the_normal_distribution_are_those_of_tables() {
+        for (p, x) in [(0.5, 0.0), (0.975, 1.959_963_985), (0.1, -1.281_551_566), (0.001, -3.090_232_306)] {
+            assert!((normal_quantile(p) - x).abs() < 1e-8, "{p}");
+        }
+    }
+
+    #[test]
+    fn levels_have_equal_shares_of_the_draws_between_them() {
+        let densities =
+            [Density::LogitNormal { mean: 0.3, std: 0.8 }, Density::Mode { scale: 1.29 }, Density::Uniform];
+        for density in densities {
+            let draw = SigmaDraw { density, shift: 3.0 };
+            let levels = draw.levels(4);
+            let draws: Vec<f64> = (0..20_000).map(|sample| draw.draw(5, 0, sample)).collect();
+            for (index, level) in levels.iter().enumerate() {
+                let below = draws.iter().filter(|draw| *draw < level).count() as f64 / draws.len() as f64;
+                assert!((below - (index as f64 + 0.5) / 4.0).abs() < 0.015, "{density:?} {index} {below}");
+            }
+        }
+    }
 
     /// Predicting the clean latents, `x - sigma * velocity`, instead of the velocity multiplies the loss by sigma^2.
     #[test]

@@ -1,4 +1,4 @@
-//! Euler sampling with classifier-free guidance; the model is whatever the caller evaluates.
+//! Euler sampling with classifier-free and skip-layer guidance; the model is whatever the caller evaluates.
 
 use super::sigmas::Schedule;
 use crate::error::{Error, Result};
@@ -14,6 +14,26 @@ impl Guidance {
     }
 }
 
+/// Guidance away from what the model predicts without some of its blocks (Hyung et al., arXiv 2411.18664), as
+/// diffusers does it for SD3.5 Medium: on top of classifier-free guidance, in a part of the steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SkipLayerGuidance {
+    /// Acts after this share of the steps.
+    pub start: f64,
+    /// Acts before this share of the steps.
+    pub stop: f64,
+    /// Factor on (prediction - prediction without the blocks).
+    pub scale: f64,
+}
+
+impl SkipLayerGuidance {
+    /// Whether it acts at `step` of `steps`, counted from 0; both limits are exclusive, so the first step never has it.
+    pub fn acts_at(self, step: usize, steps: usize) -> bool {
+        let (step, steps) = (step as f64, steps as f64);
+        step > steps * self.start && step < steps * self.stop
+    }
+}
+
 /// What the model predicts for one latent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Velocity {
@@ -21,6 +41,8 @@ pub struct Velocity {
     pub negative: Option<Vec<f32>>,
     /// For the prompt.
     pub positive: Vec<f32>,
+    /// For the prompt without some blocks, and the factor that leads away from it; where skip-layer guidance acts.
+    pub skipped: Option<(Vec<f32>, f64)>,
 }
 
 /// What an observer sees after each step.
@@ -59,7 +81,11 @@ pub fn sample(
         let step_size = sigmas[step + 1] - sigmas[step];
         match (&velocity.negative, guidance.is_on()) {
             (Some(negative), true) => {
-                euler_step(&mut latents, &guided(negative, &velocity.positive, guidance), step_size);
+                let mut direction = guided(negative, &velocity.positive, guidance);
+                if let Some((skipped, scale)) = &velocity.skipped {
+                    lead_away(&mut direction, &velocity.positive, skipped, *scale);
+                }
+                euler_step(&mut latents, &direction, step_size);
             }
             (None, true) => return Err(Error::shape("sampler", "guidance needs a negative prediction")),
             (_, false) => euler_step(&mut latents, &velocity.positive, step_size),
@@ -79,6 +105,13 @@ pub fn guided(negative: &[f32], positive: &[f32], guidance: Guidance) -> Vec<f32
         .collect()
 }
 
+/// `direction += scale * (positive - skipped)`, element by element.
+fn lead_away(direction: &mut [f32], positive: &[f32], skipped: &[f32], scale: f64) {
+    for ((direction, &positive), &skipped) in direction.iter_mut().zip(positive).zip(skipped) {
+        *direction += scale as f32 * (positive - skipped);
+    }
+}
+
 /// `latents += step_size * velocity`, where `step_size` is the next sigma minus this one (negative).
 pub fn euler_step(latents: &mut [f32], velocity: &[f32], step_size: f32) {
     for (latent, &velocity) in latents.iter_mut().zip(velocity) {
@@ -87,7 +120,8 @@ pub fn euler_step(latents: &mut [f32], velocity: &[f32], step_size: f32) {
 }
 
 fn check_lengths(velocity: &Velocity, expected: usize) -> Result<()> {
-    let lengths = velocity.negative.iter().chain([&velocity.positive]).map(Vec::len);
+    let skipped = velocity.skipped.iter().map(|(skipped, _)| skipped);
+    let lengths = velocity.negative.iter().chain([&velocity.positive]).chain(skipped).map(Vec::len);
     match lengths.into_iter().find(|&length| length != expected) {
         None => Ok(()),
         Some(length) => Err(Error::shape(
@@ -102,7 +136,7 @@ mod tests {
     use super::*;
 
     fn positive_only(positive: Vec<f32>) -> Velocity {
-        Velocity { negative: None, positive }
+        Velocity { negative: None, positive, skipped: None }
     }
 
     #[test]
@@ -140,10 +174,33 @@ mod tests {
         assert_eq!(guided(&[1.0, 2.0], &[2.0, 0.0], Guidance(4.5)), [5.5, -7.0]);
         assert!(!Guidance(1.0).is_on() && !Guidance(0.0).is_on() && Guidance(1.01).is_on());
         let schedule = Schedule::sampling(1, 3.0).unwrap();
-        let both = |_: &[f32], _: f64| Ok(Velocity { negative: Some(vec![1.0]), positive: vec![2.0] });
+        let both = |_: &[f32], _: f64| {
+            Ok(Velocity { negative: Some(vec![1.0]), positive: vec![2.0], skipped: None })
+        };
         let end = |guidance| sample(&[0.0], &schedule, guidance, both, |_| Ok(())).unwrap()[0];
         assert_eq!(end(Guidance(3.0)), -4.0);
         assert_eq!(end(Guidance(1.0)), -2.0);
+    }
+
+    #[test]
+    fn skip_layer_guidance_leads_away_from_the_model_without_its_blocks() {
+        let schedule = Schedule::sampling(1, 3.0).unwrap();
+        let model = |_: &[f32], _: f64| {
+            Ok(Velocity { negative: Some(vec![1.0]), positive: vec![2.0], skipped: Some((vec![1.5], 2.8)) })
+        };
+        // 1 + 3 (2 - 1) + 2.8 (2 - 1.5), walked from sigma 1 to 0.
+        let end = sample(&[0.0], &schedule, Guidance(3.0), model, |_| Ok(())).unwrap()[0];
+        assert!((end + 5.4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn skip_layer_guidance_acts_strictly_between_its_limits() {
+        let guidance = SkipLayerGuidance { start: 0.01, stop: 0.2, scale: 2.8 };
+        let acting =
+            |steps: usize| (0..steps).filter(|&step| guidance.acts_at(step, steps)).collect::<Vec<_>>();
+        assert_eq!(acting(28), [1, 2, 3, 4, 5]);
+        assert_eq!(acting(5), [] as [usize; 0]);
+        assert_eq!(acting(20), [1, 2, 3]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub enum FocusKind {
     Face,
     /// A region that stands out.
     Saliency,
-    /// Nothing: the middle of the picture.
+    /// Nothing, or nothing was looked for: the middle of the picture.
     Centre,
     /// What the user said.
     Given,
@@ -56,10 +56,14 @@ pub struct Focus {
 }
 
 impl Focus {
-    /// The middle of a picture.
+    /// The middle of a picture, as the user wants it.
     pub fn centre(width: u32, height: u32) -> Self {
-        let point = Region::whole(width, height).centre();
-        Self { certainty: 0.0, ..Self::single(FocusKind::Centre, Region::at(point)) }
+        Self::single(FocusKind::Centre, Region::at(Region::whole(width, height).centre()))
+    }
+
+    /// The middle of a picture in which nothing was found.
+    fn nothing(width: u32, height: u32) -> Self {
+        Self { certainty: 0.0, ..Self::centre(width, height) }
     }
 
     /// A region that the user chose.
@@ -69,11 +73,11 @@ impl Focus {
 
     /// Faces, the largest first; nothing without one.
     ///
-    /// Each face is a part of its own before its head: where a head is larger than every window, the face is not.
+    /// Of a head that is larger than every window, the face may fit.
     fn on_faces(faces: Vec<Face>, threshold: f64) -> Option<Self> {
         let first = faces.first()?;
         let certainty = (1.0 - threshold / first.score).clamp(0.0, 1.0);
-        let parts: Vec<Region> = faces.iter().flat_map(|face| [face.region, face.head]).collect();
+        let parts: Vec<Region> = faces.iter().flat_map(Face::parts).collect();
         let region = around(&parts)?;
         Some(Self { parts, faces, certainty, ..Self::single(FocusKind::Face, region) })
     }
@@ -90,8 +94,7 @@ impl Focus {
         larger(&mut self.region);
         self.parts.iter_mut().for_each(larger);
         for face in &mut self.faces {
-            larger(&mut face.region);
-            larger(&mut face.head);
+            [&mut face.region, &mut face.crowned, &mut face.head].into_iter().for_each(larger);
         }
         self.point = Point { x: self.point.x * across, y: self.point.y * down };
         self
@@ -112,14 +115,14 @@ impl Focus {
 }
 
 /// The longer side in pixels of the copy that is looked at.
-const LONG_SIDE: u32 = 1280;
+const LONG_SIDE: u32 = 1920;
 /// A detection that is no face but has this score is kept in the crop where that costs nothing.
 const WEAK_FACE: f64 = 2.0;
 
 /// What `picture` is about; faces count from `threshold` upward ([`super::THRESHOLD`] unless the user says
 /// otherwise).
 ///
-/// The picture must be upright. It works on a copy of at most 1280 pixels a side.
+/// The picture must be upright. It works on a copy of at most 1920 pixels a side.
 pub fn find(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
     let (width, height) = picture.dimensions();
     if mode == FocusMode::Centre || width == 0 || height == 0 {
@@ -146,7 +149,7 @@ fn look(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
     };
     let mut focus = match salient {
         Some(salient) => Focus::on_salient(salient),
-        None => Focus::centre(picture.width(), picture.height()),
+        None => Focus::nothing(picture.width(), picture.height()),
     };
     focus.parts.extend(weak.iter().map(|face| face.head));
     focus.passed_over = weak.iter().map(|face| face.score).reduce(f64::max);
@@ -157,6 +160,3 @@ fn look(picture: &RgbImage, mode: FocusMode, threshold: f64) -> Focus {
 fn around(parts: &[Region]) -> Option<Region> {
     parts.iter().copied().reduce(|all, part| all.union(&part))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,6 @@
 //! What is to become of one picture: read, looked at and placed, with nothing written.
 
-use super::doubt::Doubt;
-use super::focus::{Focus, FocusMode};
+use super::focus::Focus;
 use super::options::Options;
 use super::overrides::Wish;
 use super::placing;
@@ -72,11 +71,7 @@ pub(super) fn look(
     let mut entry = entry(source, Extent { width, height }, focus, original);
     entry.options = fingerprint(wish, options);
     let placement = match placed {
-        Ok(mut placement) => {
-            // Who asks for the middle need not be told that it was taken.
-            placement
-                .doubts
-                .retain(|doubt| options.mode != FocusMode::Centre || *doubt != Doubt::NothingFound);
+        Ok(placement) => {
             describe(&mut entry, &placement);
             Some(placement)
         }

@@ -35,3 +35,6 @@ pub use record::{Entry, Extent, FocusRecord, Original, Record, Remark, State, Wr
 pub use region::{Point, Region};
 pub use timings::{Stage, Timings};
 pub use window::{Limits, Placement, Refusal, choose};
+
+#[cfg(test)]
+mod tests;

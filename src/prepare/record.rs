@@ -153,9 +153,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// How much it needs a look.
+    /// How much it needs a look, from 0 to 1: of two with the same gravest doubt, the one with more comes first.
     pub fn doubt(&self) -> f64 {
-        self.doubts.iter().map(|doubt| doubt.weight).fold(0.0, f64::max)
+        1.0 - self.doubts.iter().map(|doubt| 1.0 - doubt.weight).product::<f64>()
     }
 }
 

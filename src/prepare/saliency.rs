@@ -67,4 +67,50 @@ fn prior(u: f64, v: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn a_flat_picture_has_nothing_that_stands_out() {
+        for (width, height) in [(1, 1), (1, 700), (300, 2), (64, 64), (800, 600)] {
+            for value in [0, 127, 255] {
+                let picture = RgbImage::from_pixel(width, height, Rgb([value, value, 255 - value]));
+                assert_eq!(salient(&picture), None, "{width}x{height} of {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spot_is_found_where_it_is_and_in_its_mirror_image() {
+        let picture = RgbImage::from_fn(400, 300, |x, y| {
+            let (dx, dy) = (f64::from(x) - 290.0, f64::from(y) - 90.0);
+            if dx.hypot(dy) < 35.0 { Rgb([220, 50, 40]) } else { Rgb([60, 120, 160 + (y / 10) as u8]) }
+        });
+        let found = salient(&picture).unwrap();
+        assert!((found.point.x - 290.0).hypot(found.point.y - 90.0) < 40.0, "{:?}", found.point);
+        let spot = Region { x: 255.0, y: 55.0, width: 70.0, height: 70.0 };
+        assert!(found.parts[1].intersection(&spot).area() > 0.95 * spot.area(), "{:?}", found.parts);
+        let mirrored = salient(&image::imageops::flip_horizontal(&picture)).unwrap();
+        assert!((mirrored.point.x - (400.0 - found.point.x)).abs() < 2.0);
+        assert!((mirrored.point.y - found.point.y).abs() < 2.0);
+    }
+
+    #[test]
+    fn noise_and_extreme_shapes_give_places_inside_the_picture_and_no_certainty() {
+        let stream = crate::random::Stream::new(3, crate::random::Purpose::Noise, 0, 0, 0);
+        for (width, height) in [(2, 1), (1, 500), (2000, 3), (97, 61), (512, 512)] {
+            let picture = RgbImage::from_fn(width, height, |x, y| {
+                Rgb(stream.word((y * width + x) as usize).to_le_bytes()[..3].try_into().unwrap())
+            });
+            let Some(found) = salient(&picture) else { continue };
+            let whole = Region::whole(width, height);
+            assert!(whole.contains(&Region::at(found.point), 1e-9), "{width}x{height}: {:?}", found.point);
+            assert!(found.parts.iter().all(|part| whole.contains(part, 1e-9) && part.area() > 0.0));
+            assert!((0.0..=1.0).contains(&found.certainty));
+            if width.min(height) >= 512 {
+                assert!(found.certainty < 0.15, "{}", found.certainty);
+            }
+        }
+    }
+}

@@ -41,6 +41,13 @@ pub struct Placement {
     pub doubts: Vec<Doubt>,
 }
 
+impl Placement {
+    /// How much the crop needs a look, from 0 to 1: more than its gravest doubt if there are several.
+    pub fn doubt(&self) -> f64 {
+        1.0 - self.doubts.iter().map(|doubt| 1.0 - doubt.weight()).product::<f64>()
+    }
+}
+
 /// A picture that fits no size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -203,3 +210,6 @@ fn reason(focus: &Focus, window: &Region) -> String {
         (FocusKind::Given, _) => "a given region".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

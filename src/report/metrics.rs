@@ -1,10 +1,12 @@
-//! `metrics.jsonl`: one JSON object a step, in the order of the steps.
+//! `metrics.jsonl` and `evaluation.jsonl`: one JSON object a line, in the order of the steps.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// What is known about one optimizer step.
@@ -33,14 +35,47 @@ fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Res
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// The open file; each step is on disk's side of the program when `append` returns.
-#[derive(Debug)]
-pub struct MetricsLog {
-    path: PathBuf,
-    file: File,
+/// What is known about held-out pictures after a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationMetrics {
+    /// Finished optimizer steps.
+    pub step: u64,
+    /// Mean loss over held-out samples and noise levels.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub loss: f64,
+    /// Noise level and mean loss at it, from the least noise to the most.
+    pub by_sigma: Vec<(f64, Option<f64>)>,
+    /// Wall time of the evaluation.
+    pub seconds: f64,
 }
 
-impl MetricsLog {
+/// A line of a log.
+pub trait Line: Serialize + DeserializeOwned {
+    /// The optimizer step after which it was written.
+    fn step(&self) -> u64;
+}
+
+impl Line for StepMetrics {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+impl Line for EvaluationMetrics {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// The open file; each line is on disk's side of the program when `append` returns.
+#[derive(Debug)]
+pub struct MetricsLog<L> {
+    path: PathBuf,
+    file: File,
+    lines: PhantomData<L>,
+}
+
+impl<L: Line> MetricsLog<L> {
     /// Opens `path` for a run whose last finished step is `resumed_step` (0 for a fresh run); later steps, which the
     /// run will do again, and a line that a crash cut short are removed.
     ///
@@ -50,35 +85,35 @@ impl MetricsLog {
         let bytes =
             if path.exists() { std::fs::read(path).map_err(|e| Error::io(path, &e))? } else { vec![] };
         let mut kept = Vec::new();
-        for (line, metrics) in parse(path, &bytes)? {
-            if metrics.step <= resumed_step {
+        for (line, metrics) in parse::<L>(path, &bytes)? {
+            if metrics.step() <= resumed_step {
                 kept.extend_from_slice(line);
                 kept.push(b'\n');
             }
         }
         files::replace_bytes(path, &kept)?;
         let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::io(path, &e))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, lines: PhantomData })
     }
 
-    /// Adds a step.
-    pub fn append(&mut self, metrics: &StepMetrics) -> Result<()> {
+    /// Adds a line.
+    pub fn append(&mut self, metrics: &L) -> Result<()> {
         let json = serde_json::to_string(metrics).map_err(|e| Error::io(&self.path, &e.into()))?;
         self.file.write_all((json + "\n").as_bytes()).map_err(|e| Error::io(&self.path, &e))
     }
 }
 
-/// All steps of `path`; a last line without its end, which a crash leaves, is not counted.
+/// All lines of `path`; a last line without its end, which a crash leaves, is not counted.
 ///
 /// # Errors
 /// No such file; a line that is not metrics, with its number.
-pub fn read(path: &Path) -> Result<Vec<StepMetrics>> {
+pub fn read<L: Line>(path: &Path) -> Result<Vec<L>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
     Ok(parse(path, &bytes)?.into_iter().map(|(_, metrics)| metrics).collect())
 }
 
 /// The whole lines of the file with what they say.
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(&'a [u8], StepMetrics)>> {
+fn parse<'a, L: Line>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(&'a [u8], L)>> {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
     let lines = bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     let understood = |(index, line): (usize, &'a [u8])| match serde_json::from_slice(line) {
@@ -102,7 +137,7 @@ mod tests {
     }
 
     fn steps(path: &Path) -> Vec<u64> {
-        read(path).unwrap().iter().map(|metrics| metrics.step).collect()
+        read(path).unwrap().iter().map(|metrics: &StepMetrics| metrics.step).collect()
     }
 
     #[test]
@@ -111,13 +146,13 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut log = MetricsLog::open(&path, 0).unwrap();
         (1..=7).for_each(|step| log.append(&metrics(step)).unwrap());
-        let read = read(&path).unwrap();
+        let read: Vec<StepMetrics> = read(&path).unwrap();
         assert!(read.iter().all(|read| (read.loss - metrics(read.step).loss).abs() < 1e-15));
         assert_eq!(read.iter().map(|read| read.epoch).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 1, 1]);
         let text = std::fs::read_to_string(&path).unwrap();
         let first = text.lines().next().unwrap();
         assert!(first.starts_with(r#"{"step":1,"epoch":0,"loss":1.1,"lr":0.0001,"#), "{first}");
-        MetricsLog::open(&path, 7).unwrap();
+        MetricsLog::<StepMetrics>::open(&path, 7).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 
@@ -130,7 +165,7 @@ mod tests {
         let mut log = MetricsLog::open(&path, 5).unwrap();
         log.append(&metrics(6)).unwrap();
         assert_eq!(steps(&path), [1, 2, 3, 4, 5, 6]);
-        MetricsLog::open(&path, 0).unwrap();
+        MetricsLog::<StepMetrics>::open(&path, 0).unwrap();
         assert!(steps(&path).is_empty());
     }
 
@@ -144,8 +179,8 @@ mod tests {
         MetricsLog::open(&path, 9).unwrap().append(&metrics(2)).unwrap();
         assert_eq!(steps(&path), [1, 2]);
         std::fs::write(&path, whole(1) + "not json\n" + &whole(2)).unwrap();
-        assert!(read(&path).unwrap_err().place.ends_with("line 2"));
-        assert!(MetricsLog::open(&path, 9).is_err());
+        assert!(read::<StepMetrics>(&path).unwrap_err().place.ends_with("line 2"));
+        assert!(MetricsLog::<StepMetrics>::open(&path, 9).is_err());
     }
 
     #[test]
@@ -154,6 +189,6 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let broken = StepMetrics { loss: f64::NAN, ..metrics(1) };
         MetricsLog::open(&path, 0).unwrap().append(&broken).unwrap();
-        assert!(read(&path).unwrap()[0].loss.is_nan());
+        assert!(read::<StepMetrics>(&path).unwrap()[0].loss.is_nan());
     }
 }

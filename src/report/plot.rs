@@ -1,7 +1,7 @@
 //! Loss, learning rate and gradient norm over the steps, as one PNG.
 
 use super::canvas::{Canvas, Point, text_height, text_width};
-use super::metrics::StepMetrics;
+use super::metrics::{EvaluationMetrics, StepMetrics};
 use super::png;
 use crate::error::Result;
 use image::{Rgb, RgbImage};
@@ -21,14 +21,15 @@ const GRID: Rgb<u8> = Rgb([232, 234, 238]);
 const AXIS: Rgb<u8> = Rgb([150, 156, 166]);
 const INK: Rgb<u8> = Rgb([52, 58, 70]);
 const FAINT_INK: Rgb<u8> = Rgb([112, 119, 132]);
+const HELD_OUT: Rgb<u8> = Rgb([142, 68, 173]);
 
-/// Writes the curves of `metrics` to `path`.
-pub fn write(path: &Path, metrics: &[StepMetrics]) -> Result<()> {
-    png::write(path, &draw(metrics), &[])
+/// Writes the curves of a run to `path`.
+pub fn write(path: &Path, metrics: &[StepMetrics], held_out: &[EvaluationMetrics]) -> Result<()> {
+    png::write(path, &draw(metrics, held_out), &[])
 }
 
-/// Draws the curves of `metrics`, three panels below each other.
-pub fn draw(metrics: &[StepMetrics]) -> RgbImage {
+/// Draws the curves of `metrics`, three panels below each other, the held-out loss beside the training loss.
+pub fn draw(metrics: &[StepMetrics], held_out: &[EvaluationMetrics]) -> RgbImage {
     let curve = |of: fn(&StepMetrics) -> f64| -> Vec<(f64, f64)> {
         metrics
             .iter()
@@ -43,6 +44,11 @@ pub fn draw(metrics: &[StepMetrics]) -> RgbImage {
             strong: Rgb([31, 95, 191]),
             faint: Some(Rgb([190, 211, 240])),
             format: |value| format!("{value:.4}"),
+            beside: held_out
+                .iter()
+                .map(|evaluation| (evaluation.step as f64, evaluation.loss))
+                .filter(|(_, loss)| loss.is_finite())
+                .collect(),
         },
         Panel {
             title: "learning rate",
@@ -50,6 +56,7 @@ pub fn draw(metrics: &[StepMetrics]) -> RgbImage {
             strong: Rgb([32, 145, 96]),
             faint: None,
             format: |value| format!("{value:.2e}"),
+            beside: Vec::new(),
         },
         Panel {
             title: "gradient norm",
@@ -57,6 +64,7 @@ pub fn draw(metrics: &[StepMetrics]) -> RgbImage {
             strong: Rgb([209, 98, 26]),
             faint: Some(Rgb([246, 206, 172])),
             format: |value| format!("{value:.4}"),
+            beside: Vec::new(),
         },
     ];
     let steps = x_range(metrics);
@@ -83,12 +91,15 @@ struct Panel {
     /// Colour of the values as they are; the strong line is then their mean over nearby steps.
     faint: Option<Rgb<u8>>,
     format: fn(f64) -> String,
+    /// A second curve: the held-out loss.
+    beside: Vec<(f64, f64)>,
 }
 
 impl Panel {
     fn draw(&self, canvas: &mut Canvas, top: u32, steps: &RangeInclusive<f64>) {
         let smooth = if self.faint.is_some() { smoothed(&self.points) } else { self.points.clone() };
-        let values = y_range(&self.points, &smooth);
+        let lines = [&smooth[..], &self.beside].concat();
+        let values = y_range(&self.points, &lines);
         let frame = Frame {
             left: LEFT,
             top: top + HEADER,
@@ -102,6 +113,7 @@ impl Panel {
             canvas.line(&frame.place(&self.points), 1.2, faint);
         }
         canvas.line(&frame.place(&smooth), 2.6, self.strong);
+        canvas.line(&frame.place(&self.beside), 2.6, HELD_OUT);
         self.draw_header(canvas, top, smooth.last());
     }
 
@@ -110,6 +122,12 @@ impl Panel {
         let baseline = top + HEADER - text_height(TEXT) - 10;
         canvas.fill(LEFT, baseline + 1, 12, 12, self.strong);
         canvas.text(LEFT + 22, baseline, TEXT, INK, self.title);
+        if let Some(&(_, held_out)) = self.beside.last() {
+            let left = LEFT + 22 + text_width(self.title, TEXT) + 30;
+            canvas.fill(left, baseline + 1, 12, 12, HELD_OUT);
+            let note = format!("held out: {}", (self.format)(held_out));
+            canvas.text(left + 22, baseline, TEXT, INK, &note);
+        }
         let note = match last {
             None => "no steps yet".to_owned(),
             Some(&(step, value)) => {
@@ -287,7 +305,7 @@ mod tests {
             (1..3000).map(|step| metrics(step, 1.0 / step as f64)).collect(),
         ];
         for run in runs {
-            assert_eq!(draw(&run).dimensions(), (WIDTH, 3 * PANEL_HEIGHT));
+            assert_eq!(draw(&run, &[]).dimensions(), (WIDTH, 3 * PANEL_HEIGHT));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way; [`sampling`] draws one picture.
+//! way and [`watch`] over it; [`sampling`] draws one picture.
 
 pub mod disk;
 pub mod forecast;
@@ -10,5 +10,6 @@ pub mod opening;
 pub mod sampling;
 pub mod training;
 pub mod validation;
+pub mod watch;
 
 pub use opening::Opened;

@@ -6,6 +6,7 @@ use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
 use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
 use crate::device::Limits;
+use crate::diffusion::sampler::{Guidance, SkipLayerGuidance};
 use crate::error::{Error, Result};
 use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
@@ -14,11 +15,12 @@ use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
 use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
 use crate::train::recipe::Recipe;
 use crate::train::step::{StepModel, StepShape};
-use crate::validate::{Drawing, PictureModel, STEPS_AHEAD, Shape};
+use crate::validate::{Drawing, Picture, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,6 +38,8 @@ pub struct Opened {
     pub config: MmditConfig,
     /// Pictures and captions.
     pub dataset: Dataset,
+    /// The samples that are held out of training.
+    pub held_out: Vec<usize>,
     /// Which samples a step sees.
     pub schedule: Schedule,
     /// What is trained and how.
@@ -56,6 +60,28 @@ pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
         t5_tokenizer: settings.tokenizer_3_path.clone(),
     };
     ModelFiles::open(&settings.pretrained_model_name_or_path, &overrides)
+}
+
+/// The skip-layer guidance that the settings ask for.
+pub fn skip_layers(settings: &RunSettings) -> Option<SkipLayerGuidance> {
+    (!settings.validation_guidance_skip_layers.is_empty()).then_some(SkipLayerGuidance {
+        start: settings.validation_guidance_skip_layers_start,
+        stop: settings.validation_guidance_skip_layers_stop,
+        scale: settings.validation_guidance_skip_scale,
+    })
+}
+
+/// Whether the model has the blocks that are to be skipped.
+pub fn check_skipped_blocks(config: &MmditConfig, settings: &RunSettings) -> Result<()> {
+    let depth = config.depth;
+    match settings.validation_guidance_skip_layers.iter().find(|&&block| block >= depth) {
+        None => Ok(()),
+        Some(block) => {
+            let cause = format!("the model has no block {block}");
+            Err(Error::setting("validation_guidance_skip_layers", cause)
+                .hint(format!("its blocks are 0 to {}", depth - 1)))
+        }
+    }
 }
 
 /// Whether pictures of this size can be drawn.
@@ -81,17 +107,19 @@ impl Opened {
     pub fn open(settings: RunSettings, backends: DataBackends, check_pixels: bool) -> Result<Self> {
         let model = open_model(&settings)?;
         let config = MmditConfig::from_weights(&model.mmdit)?;
+        check_skipped_blocks(&config, &settings)?;
         if !settings.validation_prompts.is_empty() {
             for &size in &settings.validation_resolution {
                 check_size(&config, "validation_resolution", size)?;
             }
         }
-        let dataset = Dataset::open(&DatasetOptions {
+        let mut dataset = Dataset::open(&DatasetOptions {
             sources: backends.images.iter().map(source).collect(),
             max_side: Some(config.max_side()),
             skip_broken_images: settings.skip_broken_images,
             check_pixels,
         })?;
+        let held_out = dataset::hold_out(&mut dataset.samples, settings.eval_share, settings.seed);
         let schedule = Schedule::new(
             &dataset.samples,
             &ScheduleOptions {
@@ -106,7 +134,7 @@ impl Opened {
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
         let persistent = recipe.persistent(settings.train_batch_size);
-        Ok(Self { settings, backends, model, config, dataset, schedule, recipe, persistent })
+        Ok(Self { settings, backends, model, config, dataset, held_out, schedule, recipe, persistent })
     }
 
     /// Opens every part of the model and reads the weights that every run needs once, so that what is missing or
@@ -164,7 +192,23 @@ impl Opened {
     }
 
     fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
-        Ok(memory::Fixed { limits: *limits, drawing: self.drawing(limits)? })
+        let evaluation = self.evaluation_programs(limits)?.1;
+        Ok(memory::Fixed {
+            limits: *limits,
+            drawing: self.drawing(limits)?,
+            evaluation_arena: evaluation::arena_bytes(&evaluation),
+        })
+    }
+
+    /// The batches of held-out samples, and their programs.
+    pub fn evaluation_programs(&self, limits: &Limits) -> Result<(Vec<EvaluationBatch>, EvaluationPrograms)> {
+        let batch_size = self.settings.train_batch_size;
+        let batches =
+            evaluation::batches(&self.dataset.samples, &self.held_out, batch_size, self.text_tokens());
+        let adapters = self.drawing_adapters();
+        let model = StepModel { adapters: &adapters, ..self.step_model() };
+        let programs = evaluation::programs(&model, &batches, limits)?;
+        Ok((batches, programs))
     }
 
     /// The recompute policy that the settings name; none for the fastest that fits.
@@ -184,13 +228,26 @@ impl Opened {
         if settings.validation_prompts.is_empty() {
             return Vec::new();
         }
-        let shape = |size: &Size| Shape {
+        let (guidance, skipping) = (Guidance(settings.validation_guidance), skip_layers(settings).is_some());
+        let shapes = |size: &Size| {
+            let size = (size.width as usize, size.height as usize);
+            Shape::of_picture(size, self.text_tokens(), guidance, skipping)
+        };
+        settings.validation_resolution.iter().flat_map(shapes).collect()
+    }
+
+    /// How a validation picture of `size` is drawn.
+    pub fn validation_picture(&self, size: Size) -> Picture {
+        let settings = &self.settings;
+        Picture {
             width: size.width as usize,
             height: size.height as usize,
-            text_tokens: self.text_tokens(),
-            guided: settings.validation_guidance > 1.0,
-        };
-        settings.validation_resolution.iter().map(shape).collect()
+            steps: settings.validation_num_inference_steps,
+            guidance: settings.validation_guidance,
+            seed: settings.validation_seed,
+            shift: f64::from(self.model.scheduler_shift),
+            skip_layers: skip_layers(settings),
+        }
     }
 
     /// The model as it draws validation pictures with `adapters`.
@@ -200,6 +257,7 @@ impl Opened {
             config: &self.config,
             adapters,
             persistent: &self.persistent,
+            skipped_blocks: &self.settings.validation_guidance_skip_layers,
         }
     }
 
@@ -223,7 +281,7 @@ impl Opened {
         for shape in shapes {
             let (transformer, ..) = Drawing::record(&model, shape)?;
             let mut modulation = Program::new();
-            let rows = if shape.guided { 2 } else { 1 } * STEPS_AHEAD;
+            let rows = shape.part.rows() * STEPS_AHEAD;
             record_modulation(&mut modulation, &self.config, &adapters, &self.persistent, rows)?;
             let decoder = vae.record(Direction::Decode, shape.width, shape.height)?.program;
             let programs = [transformer, modulation, decoder].into_iter();

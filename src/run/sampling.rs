@@ -11,7 +11,7 @@ use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
 use crate::models::vae::Vae;
 use crate::report::png;
-use crate::run::opening::{check_size, open_model};
+use crate::run::opening::{check_size, check_skipped_blocks, open_model, skip_layers};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
 use crate::validate::{Drawing, Picture, PictureModel, Prompt};
@@ -43,6 +43,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
     let model = open_model(settings)?;
     let config = MmditConfig::from_weights(&model.mmdit)?;
     check_size(&config, "--width and --height", request.size)?;
+    check_skipped_blocks(&config, settings)?;
     refuse_unwritable(&request.out)?;
     let (adapters, loaded) = read_loras(&config, &request.loras)?;
     let picture = Picture {
@@ -52,6 +53,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
         guidance: request.guidance,
         seed: request.seed,
         shift: f64::from(model.scheduler_shift),
+        skip_layers: skip_layers(settings),
     };
     let persistent = load::region(&adapters);
     let mut engine = Engine::new(device.clone(), 0, persistent.clone())?;
@@ -67,6 +69,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
             config: &config,
             adapters: &adapters,
             persistent: &persistent,
+            skipped_blocks: &settings.validation_guidance_skip_layers,
         };
         load::write(&mut engine, &adapters, &loaded)?;
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };

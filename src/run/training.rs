@@ -12,17 +12,18 @@ use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
+use crate::report::plot;
 use crate::report::tensorboard::EventWriter;
-use crate::report::{grid, plot};
-use crate::run::validation::{Drawn, Validation};
+use crate::run::validation::{self, Drawn, Validation};
+use crate::run::watch::{Course, Watch};
 use crate::run::{Opened, disk};
-use crate::settings::SaveDtype;
-use crate::train::checkpoint::{self, Restored, Snapshot};
+use crate::settings::{GuardAction, SaveDtype};
+use crate::train::checkpoint::{self, Checkpoint, Restored, Snapshot};
 use crate::train::data::SampleKeys;
+use crate::train::guard::Alarm;
 use crate::train::output_folder::{OpenOptions, OutputFolder, Resume};
 use crate::train::trainer::TrainerParts;
 use crate::train::{StepReport, Trainer, TrainingData};
-use image::RgbImage;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,8 @@ pub enum Outcome {
     NothingToDo,
     /// Stopped on request after this step, with a checkpoint.
     Stopped(u64),
+    /// Stopped by the guard after this step.
+    StoppedByGuard(u64),
 }
 
 /// A failure, and whether steps had begun.
@@ -74,13 +77,19 @@ pub fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> std::result::Result<Outcome, Failed> {
-    let (programs, memory) = opened.programs(opened.policy(), &device.limits()?)?;
+    let limits = device.limits()?;
+    let (programs, memory) = opened.programs(opened.policy(), &limits)?;
     let mebibytes = memory.total() as f64 / (1 << 20) as f64;
     observer.note(&format!("memory: {mebibytes:.1} MiB, recompute: {}", memory.recompute.name()));
     opened.check_model()?;
     let output = open_output(opened)?;
-    let as_used = as_used(opened);
+    let mut as_used = as_used(opened);
     let restored = restore(opened, &output, observer)?;
+    let course = match &restored {
+        Some(restored) => Course::of_checkpoint(&restored.settings)?,
+        None => Course::default(),
+    };
+    as_used["course"] = json!(course);
     let done = restored.as_ref().map_or(0, |restored| restored.step);
     if done >= opened.schedule.total_steps() as u64 && checkpoint::is_exported(&output, done)? {
         return Ok(Outcome::NothingToDo);
@@ -108,7 +117,9 @@ pub fn train(
         None => output.start_over()?,
     }
     output.write_settings(&as_used["run"], &as_used["data"])?;
-    let run = Running { opened, output: &output, observer, as_used, validation, stop };
+    trainer.set_rate_factor(course.rate_factor);
+    let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
+    let run = Running { opened, output: &output, observer, as_used, validation, watch, stop };
     run.go_on(trainer)
 }
 
@@ -208,29 +219,51 @@ struct Running<'r, 'a> {
     observer: &'r mut dyn Observer,
     as_used: Value,
     validation: Option<Validation<'a>>,
+    watch: Watch,
     stop: &'r AtomicBool,
+}
+
+/// The records that grow with the steps.
+struct Records {
+    log: MetricsLog<StepMetrics>,
+    events: EventWriter,
+}
+
+impl Records {
+    /// The records of a run that goes on after `step`; what they say of later steps is gone.
+    fn open(output: &OutputFolder, step: u64) -> Result<Self> {
+        let log = MetricsLog::open(&output.metrics(), step)?;
+        Ok(Self { log, events: EventWriter::create(&output.tensorboard(), step)? })
+    }
 }
 
 impl Running<'_, '_> {
     fn go_on(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
-        let mut log = MetricsLog::open(&self.output.metrics(), trainer.step())?;
-        let mut events = EventWriter::create(&self.output.tensorboard(), trainer.step())?;
-        if trainer.step() == 0 && !self.opened.settings.disable_benchmark {
-            self.validate(&mut trainer, &mut events)?;
-        }
-        let outcome = self.steps(&mut trainer, &mut log, &mut events);
+        let mut records = Records::open(self.output, trainer.step())?;
+        let alarm = self.watch.replay(self.output, trainer.step())?;
+        let outcome = self.steps(&mut trainer, &mut records, alarm);
         outcome.map_err(|error| Failed { error: self.with_last_checkpoint(error), while_running: true })
     }
 
-    /// The steps that are left, and what stands at the end.
+    /// The steps that are left, and what stands at the end; `alarm` is what the guard said of the last step that was
+    /// done before, if the run was cut short before it could heed it.
     fn steps(
         &mut self,
         trainer: &mut Trainer<'_>,
-        log: &mut MetricsLog,
-        events: &mut EventWriter,
+        records: &mut Records,
+        alarm: Option<Alarm>,
     ) -> Result<Outcome> {
         let settings = &self.opened.settings;
         let total = self.opened.schedule.total_steps() as u64;
+        if trainer.step() == 0 {
+            self.evaluate(trainer, records)?;
+            if !settings.disable_benchmark {
+                self.validate(trainer, records)?;
+            }
+        }
+        if let Some(alarm) = alarm.filter(|_| settings.guard == GuardAction::RollBack) {
+            self.heed(&alarm, trainer, records)?;
+        }
         self.observer.training(trainer.step(), total);
         let mut stopping = self.is_stopping();
         while trainer.step() < total {
@@ -238,22 +271,121 @@ impl Running<'_, '_> {
             if stopping {
                 return Ok(Outcome::Stopped(trainer.step()));
             }
-            let report = trainer.advance()?;
-            let metrics = metrics_of(&report);
-            log.append(&metrics)?;
-            events.scalars(report.step, &scalars(&metrics))?;
-            self.observer.step(&metrics);
-            stopping = self.is_stopping();
-            let last = report.step == total;
-            if last || stopping || due(report.step, settings.checkpointing_steps) {
-                self.checkpoint(trainer)?;
-            }
-            if !last && !stopping && due(report.step, settings.validation_steps) {
-                self.validate(trainer, events)?;
+            let alarm = match trainer.advance() {
+                Ok(report) => {
+                    stopping = self.is_stopping();
+                    self.after_step(&report, stopping, trainer, records)?
+                }
+                Err(error) if settings.guard != GuardAction::RollBack => return Err(error),
+                Err(error) => {
+                    let alarm = Alarm::NotFinite { since: trainer.step() + 1 };
+                    if self.way_back(&alarm)?.is_none() {
+                        return Err(error);
+                    }
+                    Some(alarm)
+                }
+            };
+            if let Some(alarm) = alarm
+                && self.heed(&alarm, trainer, records)? == Heeded::Stop
+            {
+                return Ok(Outcome::StoppedByGuard(trainer.step()));
             }
         }
-        self.finish(trainer, events)?;
+        self.finish(trainer, records)?;
         Ok(Outcome::Finished)
+    }
+
+    /// Records a step, and does what is due after it.
+    fn after_step(
+        &mut self,
+        report: &StepReport,
+        stopping: bool,
+        trainer: &mut Trainer<'_>,
+        records: &mut Records,
+    ) -> Result<Option<Alarm>> {
+        let settings = &self.opened.settings;
+        let metrics = metrics_of(report);
+        records.log.append(&metrics)?;
+        records.events.scalars(report.step, &scalars(&metrics))?;
+        self.observer.step(&metrics);
+        let mut alarm = self.watch.step(&metrics);
+        let last = report.step == self.opened.schedule.total_steps() as u64;
+        if last || due(report.step, settings.eval_steps) {
+            alarm = self.evaluate(trainer, records)?.or(alarm);
+        }
+        if last || stopping || due(report.step, settings.checkpointing_steps) {
+            self.checkpoint(trainer)?;
+        }
+        if !last && !stopping && due(report.step, settings.validation_steps) {
+            self.validate(trainer, records)?;
+        }
+        Ok(alarm)
+    }
+
+    fn evaluate(&mut self, trainer: &mut Trainer<'_>, records: &mut Records) -> Result<Option<Alarm>> {
+        let Some((metrics, alarm)) = self.watch.evaluate(trainer)? else { return Ok(None) };
+        records.events.scalars(metrics.step, &[("eval/loss", metrics.loss)])?;
+        let lowest = match self.watch.best() {
+            Some((step, loss)) if step != metrics.step => {
+                format!(", the lowest was {loss:.4} after step {step}")
+            }
+            _ => String::new(),
+        };
+        self.observer.note(&format!("held-out loss {:.4} after step {}{lowest}", metrics.loss, metrics.step));
+        Ok(alarm)
+    }
+
+    /// Does what the settings say about `alarm`.
+    fn heed(&mut self, alarm: &Alarm, trainer: &mut Trainer<'_>, records: &mut Records) -> Result<Heeded> {
+        let settings = &self.opened.settings;
+        let back = self.way_back(alarm)?;
+        let good = match &back {
+            Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.folder.display()),
+            None => "there is no good checkpoint to go back to".to_owned(),
+        };
+        self.observer.note(&format!("{}; {good}", alarm.text()));
+        match (settings.guard, back) {
+            (GuardAction::Off | GuardAction::Warn, _) => Ok(Heeded::GoOn),
+            (GuardAction::RollBack, Some(checkpoint))
+                if self.watch.course.rollbacks < settings.guard_rollbacks =>
+            {
+                self.go_back(&checkpoint, trainer, records)?;
+                Ok(Heeded::GoOn)
+            }
+            (GuardAction::Stop | GuardAction::RollBack, _) => Ok(Heeded::Stop),
+        }
+    }
+
+    /// The checkpoint to go back to: the latest that can be resumed and was in order.
+    fn way_back(&self, alarm: &Alarm) -> Result<Option<Checkpoint>> {
+        let kept = checkpoint::list(self.output)?.into_iter().rev();
+        Ok(kept.filter(|kept| kept.has_state).find(|kept| kept.step <= alarm.good_until()))
+    }
+
+    /// Goes on from `checkpoint` with a lower learning rate; later steps were never done.
+    fn go_back(
+        &mut self,
+        checkpoint: &Checkpoint,
+        trainer: &mut Trainer<'_>,
+        records: &mut Records,
+    ) -> Result<()> {
+        let restored = checkpoint::load(checkpoint)?;
+        let course = Course {
+            rollbacks: self.watch.course.rollbacks + 1,
+            rate_factor: self.watch.course.rate_factor * self.opened.settings.guard_lr_factor,
+        };
+        trainer.restore(restored.step, &restored.tensors)?;
+        trainer.set_rate_factor(course.rate_factor);
+        self.watch.course = course;
+        self.as_used["course"] = json!(course);
+        *records = Records::open(self.output, restored.step)?;
+        self.watch.replay(self.output, restored.step)?;
+        self.observer.note(&format!(
+            "going back to step {} and on with {} times the learning rate",
+            restored.step, course.rate_factor
+        ));
+        // From here on a run that is killed goes on along the new course.
+        self.checkpoint(trainer)
     }
 
     fn is_stopping(&self) -> bool {
@@ -285,8 +417,9 @@ impl Running<'_, '_> {
             settings: &self.as_used,
         };
         checkpoint::save(self.output, &snapshot)?;
-        let (limit, states) = (settings.checkpoints_total_limit, settings.checkpoints_state_limit);
-        checkpoint::prune(self.output, trainer.step(), limit, states)
+        let limits = (settings.checkpoints_total_limit, settings.checkpoints_state_limit);
+        let best = self.watch.best().map(|(step, _)| step);
+        checkpoint::prune(self.output, trainer.step(), limits, best)
     }
 
     /// The adapters as they are exported.
@@ -296,7 +429,7 @@ impl Running<'_, '_> {
         load::collect(trainer.engine(), &self.opened.recipe.adapters, source)
     }
 
-    fn validate(&mut self, trainer: &mut Trainer<'_>, events: &mut EventWriter) -> Result<Vec<Drawn>> {
+    fn validate(&mut self, trainer: &mut Trainer<'_>, records: &mut Records) -> Result<Vec<Drawn>> {
         let step = trainer.step();
         let Some(validation) = &mut self.validation else { return Ok(Vec::new()) };
         let observer = &mut *self.observer;
@@ -304,16 +437,21 @@ impl Running<'_, '_> {
         let pictures = validation.draw(trainer.engine(), self.output, step, &mut drawn)?;
         for drawn in &pictures {
             let tag = format!("validation/{}_{}x{}", drawn.name, drawn.size.width, drawn.size.height);
-            events.image(step, &tag, &drawn.picture)?;
+            records.events.image(step, &tag, &drawn.picture)?;
         }
         Ok(pictures)
     }
 
     /// Draws and writes what stands at the end of a run. The LoRA comes last: where it is, the run is finished.
-    fn finish(&mut self, trainer: &mut Trainer<'_>, events: &mut EventWriter) -> Result<()> {
-        self.validate(trainer, events)?;
-        plot::write(&self.output.plot(), &metrics::read(&self.output.metrics())?)?;
-        self.before_after(trainer.step())?;
+    fn finish(&mut self, trainer: &mut Trainer<'_>, records: &mut Records) -> Result<()> {
+        self.validate(trainer, records)?;
+        let steps = metrics::read(&self.output.metrics())?;
+        plot::write(&self.output.plot(), &steps, &self.watch.evaluations(self.output)?)?;
+        validation::before_after(self.opened, self.output, trainer.step())?;
+        let step = trainer.step();
+        if let Some(validation) = &mut self.validation {
+            validation.draw_strengths(trainer.engine(), self.output, step)?;
+        }
         checkpoint::export(self.output, trainer.step())?;
         let engine = trainer.engine();
         let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
@@ -324,28 +462,13 @@ impl Running<'_, '_> {
         ));
         Ok(())
     }
+}
 
-    /// The grid of the first and the last validation pictures, where both are there.
-    fn before_after(&self, last: u64) -> Result<()> {
-        let settings = &self.opened.settings;
-        let mut rows = Vec::new();
-        for prompt in &settings.validation_prompts {
-            for size in &settings.validation_resolution {
-                let read = |step: u64| -> Option<RgbImage> {
-                    let path = self.output.validation_image(step, &prompt.name, size.width, size.height);
-                    Some(image::open(path).ok()?.to_rgb8())
-                };
-                if let (Some(before), Some(after)) = (read(0), read(last)) {
-                    rows.push(grid::GridRow { label: prompt.text.clone(), pictures: vec![before, after] });
-                }
-            }
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let columns = ["before".to_owned(), format!("after {last} steps")];
-        grid::write(&self.output.before_after(), &columns, &rows)
-    }
+/// Whether a run goes on after an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heeded {
+    GoOn,
+    Stop,
 }
 
 /// Whether something that happens every `interval` steps happens after `step`.

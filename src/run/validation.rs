@@ -5,6 +5,7 @@ use crate::cache::TextEmbeddings;
 use crate::encode::Encoded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::vae::Vae;
+use crate::report::grid::{self, GridRow};
 use crate::report::png::{self, PictureText};
 use crate::run::Opened;
 use crate::settings::Size;
@@ -17,6 +18,7 @@ use serde_json::json;
 #[derive(Debug)]
 pub struct Validation<'a> {
     opened: &'a Opened,
+    model: PictureModel<'a>,
     drawing: Drawing<'a>,
     vae: Vae,
     prompts: Vec<TextEmbeddings>,
@@ -53,7 +55,7 @@ impl<'a> Validation<'a> {
         }
         let Some(negative) = texts.pop() else { return Ok(None) };
         let (drawing, vae) = (Drawing::new(model), opened.vae()?);
-        Ok(Some(Self { opened, drawing, vae, prompts: texts, negative }))
+        Ok(Some(Self { opened, model, drawing, vae, prompts: texts, negative }))
     }
 
     /// Draws everything with the adapters that `engine` holds and writes it for `step`.
@@ -69,18 +71,9 @@ impl<'a> Validation<'a> {
         let mut pictures = Vec::new();
         for (prompt, text) in settings.validation_prompts.iter().zip(&self.prompts) {
             for &size in &settings.validation_resolution {
-                let picture = Picture {
-                    width: size.width as usize,
-                    height: size.height as usize,
-                    steps: settings.validation_num_inference_steps,
-                    guidance: settings.validation_guidance,
-                    seed: settings.validation_seed,
-                    shift: f64::from(self.opened.model.scheduler_shift),
-                };
                 let embeddings = Prompt { positive: text, negative: &self.negative };
-                let latents = self.drawing.draw(engine, embeddings, picture)?;
-                let values = self.vae.decode(engine, &latents, (picture.width, picture.height))?;
-                let image = png::picture(&values, size.width, size.height)?;
+                let picture = self.opened.validation_picture(size);
+                let image = decoded(&mut self.drawing, &mut self.vae, engine, embeddings, picture)?;
                 let about = about(&prompt.text, &settings.validation_negative_prompt, &picture, Some(step));
                 let path = output.validation_image(step, &prompt.name, size.width, size.height);
                 png::write(&path, &image, &about.chunks())?;
@@ -90,6 +83,69 @@ impl<'a> Validation<'a> {
         }
         Ok(pictures)
     }
+
+    /// Draws the first prompt at every strength of the LoRA that the settings name, as pictures and as one row.
+    pub fn draw_strengths(&mut self, engine: &mut Engine, output: &OutputFolder, step: u64) -> Result<()> {
+        let settings = &self.opened.settings;
+        let strengths = &settings.validation_strengths;
+        let first = settings.validation_prompts.first().zip(self.prompts.first());
+        let (Some((prompt, text)), Some(&size)) = (first, settings.validation_resolution.first()) else {
+            return Ok(());
+        };
+        if strengths.iter().all(|&strength| strength == 1.0) {
+            return Ok(());
+        }
+        let embeddings = Prompt { positive: text, negative: &self.negative };
+        let picture = self.opened.validation_picture(size);
+        let mut row = Vec::new();
+        for &strength in strengths {
+            let adapters = self.model.adapters.strengthened(strength);
+            let mut drawing = Drawing::new(PictureModel { adapters: &adapters, ..self.model });
+            let image = decoded(&mut drawing, &mut self.vae, engine, embeddings, picture)?;
+            let mut about = about(&prompt.text, &settings.validation_negative_prompt, &picture, Some(step));
+            about.details.push(("LoRA strength".to_owned(), strength.to_string()));
+            about.settings["strength"] = strength.into();
+            let path = output.strength_image(step, &prompt.name, (size.width, size.height), strength);
+            png::write(&path, &image, &about.chunks())?;
+            row.push(image);
+        }
+        let columns: Vec<_> = strengths.iter().map(|strength| format!("strength {strength}")).collect();
+        grid::write(&output.strengths(), &columns, &[GridRow { label: prompt.text.clone(), pictures: row }])
+    }
+}
+
+/// The grid of the first and the last validation pictures, where both are there.
+pub fn before_after(opened: &Opened, output: &OutputFolder, last: u64) -> Result<()> {
+    let mut rows = Vec::new();
+    for prompt in &opened.settings.validation_prompts {
+        for size in &opened.settings.validation_resolution {
+            let read = |step: u64| -> Option<RgbImage> {
+                let path = output.validation_image(step, &prompt.name, size.width, size.height);
+                Some(image::open(path).ok()?.to_rgb8())
+            };
+            if let (Some(before), Some(after)) = (read(0), read(last)) {
+                rows.push(GridRow { label: prompt.text.clone(), pictures: vec![before, after] });
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let columns = ["before".to_owned(), format!("after {last} steps")];
+    grid::write(&output.before_after(), &columns, &rows)
+}
+
+/// Draws latents and decodes them.
+fn decoded(
+    drawing: &mut Drawing<'_>,
+    vae: &mut Vae,
+    engine: &mut Engine,
+    prompt: Prompt<'_>,
+    picture: Picture,
+) -> Result<RgbImage> {
+    let latents = drawing.draw(engine, prompt, picture)?;
+    let values = vae.decode(engine, &latents, (picture.width, picture.height))?;
+    png::picture(&values, picture.width as u32, picture.height as u32)
 }
 
 /// What a picture's text chunks say.
@@ -103,6 +159,9 @@ pub fn about(prompt: &str, negative_prompt: &str, picture: &Picture, step: Optio
         ("Size", format!("{}x{}", picture.width, picture.height)),
         ("Shift", picture.shift.to_string()),
     ];
+    let skip_layers = picture
+        .skip_layers
+        .map(|skip| json!({ "start": skip.start, "stop": skip.stop, "scale": skip.scale }));
     PictureText {
         prompt: prompt.to_owned(),
         negative_prompt: if guided { negative_prompt.to_owned() } else { String::new() },
@@ -116,6 +175,7 @@ pub fn about(prompt: &str, negative_prompt: &str, picture: &Picture, step: Optio
             "width": picture.width,
             "height": picture.height,
             "shift": picture.shift,
+            "skip_layers": skip_layers,
             "training_step": step,
         }),
     }

@@ -47,6 +47,20 @@ choices! {
 }
 
 choices! {
+    /// What is done when a run goes wrong.
+    GuardAction {
+        /// Nothing; the run is not watched.
+        Off = "off",
+        /// A line says so.
+        Warn = "warn",
+        /// The run ends.
+        Stop = "stop",
+        /// The run goes back to its last good checkpoint and on with a lower learning rate.
+        RollBack = "roll_back" | "rollback" | "roll-back",
+    }
+}
+
+choices! {
     /// A named set of linear layers that get an adapter.
     LoraPreset {
         /// Image-stream attention (`to_q`, `to_k`, `to_v`, `to_out.0`), the second attention included.

@@ -32,8 +32,9 @@ pub const IGNORED: &[Ignored] = &[
         "webhook_config", "webhook_reporting_interval"] },
     Ignored { why: "metrics.jsonl and tensorboard/ in the output folder hold what was measured", names: &[
         "report_to", "tracker_project_name", "tracker_run_name", "tracker_image_layout", "logging_dir",
-        "print_filenames", "print_sampler_statistics", "eval_dataset_id", "eval_steps_interval",
-        "eval_step_interval", "eval_timesteps", "num_eval_images"] },
+        "print_filenames", "print_sampler_statistics"] },
+    Ignored { why: "eval_share holds pictures of the data sets themselves out of training", names: &[
+        "eval_dataset_id", "num_eval_images"] },
     Ignored { why: "the device chooses its own number formats, never coarser than asked", names: &[
         "mixed_precision", "gradient_precision", "base_model_default_dtype", "vae_dtype", "quantize_via",
         "quantize_activations", "text_encoder_1_precision", "text_encoder_2_precision",
@@ -132,8 +133,8 @@ pub const RESTRICTED: &[Restricted] = &[
         why: "the first noise is that of torch's CPU generator" },
     Restricted { names: &["validation_guidance_rescale"], accepted: &["0", "0.0"],
         why: "guidance is not rescaled" },
-    Restricted { names: &["validation_guidance_skip_layers"], accepted: &["false"],
-        why: "skip-layer guidance is not supported yet" },
+    Restricted { names: &["validation_prompt_library"], accepted: &["false"],
+        why: "there is no built-in library; user_prompt_library names one of your own" },
     Restricted { names: &["validation_using_datasets"], accepted: &["false"],
         why: "images are drawn from noise" },
     Restricted { names: &["deepspeed_config", "fsdp_enable", "distillation_method"], accepted: &["false"],

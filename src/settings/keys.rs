@@ -5,8 +5,8 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype,
-    SigmaDensity,
+    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LossWeighting, LrScheduler, OptimizerKind,
+    Recompute, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
 use Effect::*;
@@ -267,14 +267,23 @@ Section { title: "Validation images", keys: &[
     key("validation_prompt", Text, "", Free,
         "A prompt to draw, under the name `validation`."),
     key("user_prompt_library", Source, "", Free,
-        "More prompts to draw: a JSON file, `{\"name\": \"prompt\"}` or a list of prompts.")
-        .or(&["validation_prompt_library"]),
+        "More prompts to draw: a JSON file, `{\"name\": \"prompt\"}` or a list of prompts."),
     key("validation_negative_prompt", Text, "", Free,
         "What the images should not show, for all prompts."),
     key("validation_guidance", Real(0.0, 100.0), "4.5", Free,
-        "Classifier-free guidance; up to 1 is off."),
+        "Classifier-free guidance; up to 1 is off. 1 by default for a model called Turbo."),
+    key("validation_guidance_skip_layers", Wholes(0, 999), "", Free,
+        "Blocks without which the model is asked once more, to lead the image away from the answer: skip-layer \
+         guidance. `7,8,9` for SD3.5 Medium; it needs classifier-free guidance.")
+        .or(&["skip_guidance_layers"]),
+    key("validation_guidance_skip_layers_start", Real(0.0, 1.0), "0.01", Free,
+        "Share of the steps after which skip-layer guidance begins."),
+    key("validation_guidance_skip_layers_stop", Real(0.0, 1.0), "0.2", Free,
+        "Share of the steps before which skip-layer guidance ends."),
+    key("validation_guidance_skip_scale", Real(0.0, 100.0), "2.8", Free,
+        "How strongly skip-layer guidance leads away."),
     key("validation_num_inference_steps", Whole(1, 1000), "28", Free,
-        "Sampling steps of an image."),
+        "Sampling steps of an image. 4 by default for a model called Turbo."),
     key("validation_seed", Whole(0, ANY), "42", Free,
         "Seed of the first noise, the same for every prompt."),
     key("validation_steps", Whole(0, ANY), "0", Free,
@@ -284,6 +293,8 @@ Section { title: "Validation images", keys: &[
         "Sizes to draw: `1024x1024,1280x768`, or a number for a square."),
     key("disable_benchmark", Switch, "false", Free,
         "Do not draw before the first step."),
+    key("validation_strengths", Reals(-10.0, 10.0), "0.25,0.5,0.75,1,1.25", Free,
+        "Strengths of the LoRA at which the first prompt is drawn when training has ended; `1` alone draws none."),
 ]},
 Section { title: "Checkpoints", keys: &[
     key("checkpointing_steps", Whole(0, ANY), "500", Free,
@@ -296,6 +307,31 @@ Section { title: "Checkpoints", keys: &[
         "Of these, how many keep what resuming needs; the others keep the adapter alone."),
     key("resume_from_checkpoint", Text, "", Free,
         "`latest`, or a name like `checkpoint-500`; `latest` begins afresh when there is none."),
+]},
+Section { title: "Held-out pictures and guard", keys: &[
+    key("eval_share", Real(0.0, 0.5), "0", Weights,
+        "Share of the pictures that is never trained on, so that the loss on them tells whether the LoRA still \
+         learns or only memorises. 0 is none, 0.05 a good start from 40 pictures."),
+    key("eval_steps", Whole(0, ANY), "=checkpointing_steps", Free,
+        "Evaluate the held-out pictures after every so many steps, and at the beginning and the end; 0 only then.")
+        .or(&["eval_steps_interval", "eval_step_interval"]),
+    key("eval_noise_levels", Whole(1, 64), "4", Free,
+        "Noise levels at which each held-out picture is evaluated, equally probable in training.")
+        .or(&["eval_timesteps"]),
+    key("guard", Choice(GuardAction::WORDS), "warn", Weights,
+        "What to do when the held-out loss has turned, or gradients explode: nothing, say so, stop, or go back to \
+         the last good checkpoint and on with a lower learning rate."),
+    key("guard_rise", Real(0.0, 10.0), "0.05", Weights,
+        "The held-out loss has turned when it lies above its lowest value by this share."),
+    key("guard_patience", Whole(1, 1000), "3", Weights,
+        "For so many evaluations in a row."),
+    key("guard_gradient_factor", Real(1.0, 1e6), "10", Weights,
+        "Gradients explode when their norm is so many times the median of the last 100 steps, for five steps in a \
+         row, while the loss is above its median."),
+    key("guard_lr_factor", Real(0.01, 1.0), "0.5", Weights,
+        "What `roll_back` multiplies the learning rate by."),
+    key("guard_rollbacks", Whole(0, 100), "2", Weights,
+        "How often `roll_back` goes back before it stops."),
 ]},
 ];
 

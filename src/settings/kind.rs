@@ -23,6 +23,10 @@ pub enum Kind {
     Target,
     /// An edge in pixels: a multiple of 16 in a sane range.
     Edge,
+    /// Whole numbers between two limits, several with commas or as a list.
+    Wholes(i64, i64),
+    /// Numbers between two limits, several with commas or as a list.
+    Reals(f64, f64),
     /// Picture sizes: `WxH`, a number for a square, several with commas or as a list.
     Sizes,
     /// A preset of adapter targets, or module names.
@@ -52,6 +56,7 @@ impl Kind {
             Self::Edge => {
                 return whole(value).ok_or_else(|| self.refusal(value)).and_then(edge).map(Value::from);
             }
+            Self::Wholes(..) | Self::Reals(..) => return self.several(value),
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
             Self::Pairs => return pairs(value),
@@ -72,10 +77,26 @@ impl Kind {
             }
             Self::Source | Self::Target => "path".into(),
             Self::Edge => format!("pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}"),
+            Self::Wholes(low, high) => format!("whole numbers, {low} to {high}"),
+            Self::Reals(low, high) => format!("numbers, {} to {}", brief(*low), brief(*high)),
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
             Self::Pairs => "`name=value,name=value`".into(),
         }
+    }
+
+    /// A list of numbers, each by the rule of the single one.
+    fn several(&self, value: &Value) -> Result<Value, String> {
+        let one = match *self {
+            Self::Wholes(low, high) => Self::Whole(low, high),
+            Self::Reals(low, high) => Self::Real(low, high),
+            _ => return Err(self.refusal(value)),
+        };
+        if value.as_array().is_some_and(Vec::is_empty) {
+            return Ok(Value::Null);
+        }
+        let numbers = items(value)?.into_iter().map(|item| one.read(&item.into()));
+        Ok(numbers.collect::<Result<Vec<_>, _>>()?.into())
     }
 
     fn refusal(&self, value: &Value) -> String {
@@ -295,6 +316,20 @@ mod tests {
             [json!("100x128"), json!("48"), json!("1024x"), json!("16384"), json!([]), json!("a"), json!(-64)]
         {
             assert!(Kind::Sizes.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_numbers_are_a_list_or_separated_by_commas() {
+        let blocks = Kind::Wholes(0, 99);
+        for written in [json!([7, 8, 9]), json!("[7, 8, 9]"), json!("7,8,9"), json!(["7", 8.0, 9])] {
+            assert_eq!(blocks.read(&written), Ok(json!([7, 8, 9])), "{written}");
+        }
+        assert_eq!(blocks.read(&json!(7)), Ok(json!([7])));
+        assert_eq!(blocks.read(&json!([])), Ok(Value::Null));
+        assert_eq!(Kind::Reals(0.0, 2.0).read(&json!("0.5, 1")), Ok(json!([0.5, 1.0])));
+        for wrong in [json!([100]), json!("7,x"), json!([true]), json!("7,,8"), json!([1.5])] {
+            assert!(blocks.read(&wrong).is_err(), "{wrong}");
         }
     }
 

@@ -21,8 +21,8 @@ mod tests;
 
 pub use backends::{BackendSettings, DataBackends};
 pub use choices::{
-    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, LoraInit, LoraPreset, LoraTargets, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, CropAspect, CropStyle, DeviceChoice, GuardAction, LoraInit, LoraPreset, LoraTargets,
+    LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
 pub use keys::{Effect, Key, Section};

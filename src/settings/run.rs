@@ -1,8 +1,8 @@
 //! The settings of a run, each as a field of its own type.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, LoraInit, LoraTargets, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
 use super::prompts::{self, ValidationPrompt};
@@ -97,16 +97,32 @@ pub struct RunSettings {
     #[serde(default)]
     pub validation_negative_prompt: String,
     pub validation_guidance: f64,
+    #[serde(default)]
+    pub validation_guidance_skip_layers: Vec<usize>,
+    pub validation_guidance_skip_layers_start: f64,
+    pub validation_guidance_skip_layers_stop: f64,
+    pub validation_guidance_skip_scale: f64,
     pub validation_num_inference_steps: usize,
     pub validation_seed: u64,
     pub validation_steps: u64,
     pub validation_resolution: Vec<Size>,
     pub disable_benchmark: bool,
+    pub validation_strengths: Vec<f64>,
 
     pub checkpointing_steps: u64,
     pub checkpoints_total_limit: usize,
     pub checkpoints_state_limit: usize,
     pub resume_from_checkpoint: Option<String>,
+
+    pub eval_share: f64,
+    pub eval_steps: u64,
+    pub eval_noise_levels: usize,
+    pub guard: GuardAction,
+    pub guard_rise: f64,
+    pub guard_patience: usize,
+    pub guard_gradient_factor: f64,
+    pub guard_lr_factor: f64,
+    pub guard_rollbacks: u64,
 
     /// Every prompt to draw: the library's, then `validation_prompt`.
     #[serde(skip)]
@@ -163,6 +179,7 @@ impl RunSettings {
 
     fn from_given(mut given: Given) -> Result<Self> {
         settle::shorthands(&mut given.values)?;
+        settle::turbo(&mut given.values);
         settle::needed_always(&given.values)?;
         let mut values = read::with_defaults(&given.values, RUN)?;
         settle::meanings(&mut values);

@@ -8,6 +8,7 @@ use super::read;
 use super::run::RunSettings;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// Replaces shorthands in the values that were given by the settings for which they stand.
 ///
@@ -85,6 +86,17 @@ fn optimizer_config(given: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
+/// A model called Turbo draws in four steps without guidance, unless the settings say otherwise: that is what it was
+/// distilled to do.
+pub fn turbo(given: &mut Map<String, Value>) {
+    let model = given.get("pretrained_model_name_or_path").and_then(Value::as_str).unwrap_or_default();
+    let name = Path::new(model).file_name().unwrap_or_default();
+    if name.to_string_lossy().to_lowercase().contains("turbo") {
+        given.entry("validation_num_inference_steps").or_insert(4.into());
+        given.entry("validation_guidance").or_insert(1.0.into());
+    }
+}
+
 /// The automatic shift replaces the fixed one.
 fn auto_shift(given: &mut Map<String, Value>) -> Result<()> {
     if given.get("flow_schedule_auto_shift") != Some(&true.into()) {
@@ -149,9 +161,31 @@ pub fn contradictions(settings: &RunSettings) -> Result<()> {
         let cause = format!("{low} is above the learning rate {high}");
         return Err(Error::setting("lr_end", cause).hint("it is the lowest learning rate"));
     }
+    skip_layers(settings)?;
     if settings.overwrite && settings.resume_from_checkpoint.is_some() {
         return Err(Error::setting("overwrite", "begins afresh, while `resume_from_checkpoint` is set")
             .hint("set one of the two"));
+    }
+    Ok(())
+}
+
+/// Skip-layer guidance works on top of classifier-free guidance, between two limits.
+fn skip_layers(settings: &RunSettings) -> Result<()> {
+    if settings.validation_guidance_skip_layers.is_empty() {
+        return Ok(());
+    }
+    if settings.validation_guidance <= 1.0 {
+        let cause = format!("set, while `validation_guidance` is {}", settings.validation_guidance);
+        return Err(Error::setting("validation_guidance_skip_layers", cause)
+            .hint("set validation_guidance above 1, or leave the layers out"));
+    }
+    let (start, stop) =
+        (settings.validation_guidance_skip_layers_start, settings.validation_guidance_skip_layers_stop);
+    if start >= stop {
+        let cause = format!("{start} is not below `validation_guidance_skip_layers_stop` {stop}");
+        return Err(
+            Error::setting("validation_guidance_skip_layers_start", cause).hint("it begins before it ends")
+        );
     }
     Ok(())
 }

@@ -183,7 +183,6 @@ fn what_would_change_the_result_is_refused() {
         ("grad_clip_method", json!("value")),
         ("flow_matching_loss", json!("diffusers")),
         ("resolution_type", json!("area")),
-        ("validation_guidance_skip_layers", json!([7, 8, 9])),
     ] {
         assert!(refusal(json!({key: value})).contains(&format!("`{key}`")));
     }
@@ -245,6 +244,33 @@ fn shorthands_set_what_they_stand_for() {
     }
     let warm = with(json!({"lr_scheduler": "constant", "lr_warmup_steps": 5}));
     assert_eq!(warm.lr_scheduler, LrScheduler::ConstantWithWarmup);
+}
+
+#[test]
+fn a_model_called_turbo_draws_in_four_steps_without_guidance() {
+    let drawing = |more: Value| {
+        let settings = with(more);
+        (settings.validation_num_inference_steps, settings.validation_guidance)
+    };
+    let turbo = "models/stable-diffusion-3.5-large-Turbo";
+    assert_eq!(drawing(json!({"pretrained_model_name_or_path": turbo})), (4, 1.0));
+    let own = json!({"pretrained_model_name_or_path": turbo, "validation_guidance": 2, "validation_num_inference_steps": 8});
+    assert_eq!(drawing(own), (8, 2.0));
+    assert_eq!(drawing(json!({"pretrained_model_name_or_path": "turbo/sd3.5_large.safetensors"})), (28, 4.5));
+}
+
+#[test]
+fn skip_layer_guidance_needs_guidance_and_an_order_of_its_limits() {
+    let layers = json!("[7, 8, 9]");
+    assert_eq!(
+        with(json!({"validation_guidance_skip_layers": layers})).validation_guidance_skip_layers,
+        [7, 8, 9]
+    );
+    let without = json!({"validation_guidance_skip_layers": layers, "validation_guidance": 1});
+    assert!(refusal(without).contains("validation_guidance"));
+    let turned =
+        json!({"validation_guidance_skip_layers": layers, "validation_guidance_skip_layers_start": 0.5});
+    assert!(refusal(turned).contains("_stop"));
 }
 
 #[test]

@@ -135,15 +135,25 @@ pub fn is_exported(output: &OutputFolder, step: u64) -> Result<bool> {
 /// Keeps the newest `total_limit` checkpoints (0: all) up to that after step `written`, the state of the newest
 /// `state_limit` of them, and the LoRA alone of the others.
 ///
+/// The checkpoint after step `best` stays whole, whatever the limits say.
+///
 /// Checkpoints after `written` are of a course that the run has left, by resuming from before them; they go too.
 /// Call this once the checkpoint after `written` is saved, so that there always is one to resume from.
-pub fn prune(output: &OutputFolder, written: u64, total_limit: usize, state_limit: usize) -> Result<()> {
+pub fn prune(
+    output: &OutputFolder,
+    written: u64,
+    (total_limit, state_limit): (usize, usize),
+    best: Option<u64>,
+) -> Result<()> {
     let (course, left): (Vec<_>, Vec<_>) =
         list(output)?.into_iter().partition(|checkpoint| checkpoint.step <= written);
     for checkpoint in &left {
         remove(output, checkpoint)?;
     }
     for (index, checkpoint) in course.iter().enumerate() {
+        if best == Some(checkpoint.step) {
+            continue;
+        }
         let newer = course.len() - 1 - index;
         if total_limit > 0 && newer >= total_limit {
             remove(output, checkpoint)?;

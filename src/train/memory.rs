@@ -33,7 +33,10 @@ pub struct MemoryPlan {
     pub workspace: usize,
     /// The part of the arena that drawing validation pictures needs.
     pub drawing_arena: usize,
-    /// The arena: activations, gradients and scratch, placed; for whichever of training and drawing needs more.
+    /// The part of the arena that evaluating held-out pictures needs.
+    pub evaluation_arena: usize,
+    /// The arena: activations, gradients and scratch, placed; for whichever of training, evaluating and drawing
+    /// needs more.
     pub arena: usize,
 }
 
@@ -44,6 +47,8 @@ pub struct Fixed {
     pub limits: Limits,
     /// What drawing validation pictures needs.
     pub drawing: Drawing,
+    /// Bytes of the arena that evaluating held-out pictures needs.
+    pub evaluation_arena: usize,
 }
 
 /// What drawing validation pictures needs beside the transformer's weights.
@@ -74,7 +79,8 @@ impl MemoryPlan {
             activations: most(|plan| plan.tensor_peak),
             workspace: most(|plan| plan.workspace_peak),
             drawing_arena: fixed.drawing.arena,
-            arena: programs.arena_bytes().max(fixed.drawing.arena),
+            evaluation_arena: fixed.evaluation_arena,
+            arena: programs.arena_bytes().max(fixed.drawing.arena).max(fixed.evaluation_arena),
         }
     }
 

@@ -6,6 +6,8 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod evaluation;
+pub mod guard;
 pub mod memory;
 pub mod optimize;
 pub mod output_folder;

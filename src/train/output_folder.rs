@@ -108,9 +108,26 @@ impl OutputFolder {
         self.path.join(VALIDATION).join(folder).join(format!("{name}_{width}x{height}.png"))
     }
 
+    /// The image of the prompt `name` after `step` with the LoRA at `strength`.
+    pub fn strength_image(&self, step: u64, name: &str, size: (u32, u32), strength: f64) -> PathBuf {
+        let plain = self.validation_image(step, name, size.0, size.1);
+        let stem = plain.file_stem().unwrap_or_default().to_string_lossy();
+        plain.with_file_name(format!("{stem}_strength-{strength}.png"))
+    }
+
     /// The metrics of every step.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
+    }
+
+    /// The evaluations of held-out pictures.
+    pub fn evaluations(&self) -> PathBuf {
+        self.path.join("evaluation.jsonl")
+    }
+
+    /// The pictures that are held out of training.
+    pub fn held_out(&self) -> PathBuf {
+        self.path.join("held_out.txt")
     }
 
     /// The folder of event files.
@@ -126,6 +143,11 @@ impl OutputFolder {
     /// The images before and after training, side by side.
     pub fn before_after(&self) -> PathBuf {
         self.path.join("before_after.png")
+    }
+
+    /// The first prompt at several strengths of the LoRA.
+    pub fn strengths(&self) -> PathBuf {
+        self.path.join("strengths.png")
     }
 
     /// The settings as used.
@@ -151,7 +173,15 @@ impl OutputFolder {
         for checkpoint in checkpoint::list(self)? {
             checkpoint::remove(self, &checkpoint)?;
         }
-        for file in [self.lora(), self.metrics(), self.plot(), self.before_after()] {
+        for file in [
+            self.lora(),
+            self.metrics(),
+            self.plot(),
+            self.before_after(),
+            self.strengths(),
+            self.evaluations(),
+            self.held_out(),
+        ] {
             remove_file(&file)?;
         }
         for (folder, prefix) in [(VALIDATION, VALIDATION_STEP), (TENSORBOARD, EVENTS)] {

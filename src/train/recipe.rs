@@ -121,10 +121,18 @@ impl Recipe {
         persistent
     }
 
+    /// `count` noise levels that stand for all that pictures of `image_tokens` are trained at.
+    pub fn levels(&self, image_tokens: usize, count: usize) -> Vec<f64> {
+        self.sigmas(image_tokens).levels(count)
+    }
+
     /// The noise level of a sample whose picture has `image_tokens`.
     pub fn sigma(&self, step: u64, sample: usize, image_tokens: usize) -> f64 {
-        let shift = self.shift.unwrap_or_else(|| auto_shift(image_tokens));
-        SigmaDraw { density: self.density, shift }.draw(self.seed, step as u32, sample as u32)
+        self.sigmas(image_tokens).draw(self.seed, step as u32, sample as u32)
+    }
+
+    fn sigmas(&self, image_tokens: usize) -> SigmaDraw {
+        SigmaDraw { density: self.density, shift: self.shift.unwrap_or_else(|| auto_shift(image_tokens)) }
     }
 }
 

@@ -80,26 +80,43 @@ impl StepInputs {
 
 /// Records noising, transformer, loss and the backward pass that adds to the flat gradient buffer.
 pub fn record(model: &StepModel<'_>, shape: &StepShape, policy: Recompute) -> Result<(Program, StepInputs)> {
-    let StepModel { config, adapters, persistent, latent_scaling } = *model;
     let mut program = Program::new();
-    let state = persistent.step_state(&mut program, shape.batch);
-    let inputs = StepInputs::declare(&mut program, config, shape);
+    let (inputs, prediction, seed) = record_loss(&mut program, model, shape)?;
+    let sinks = gradient_sinks(&mut program, model.persistent);
+    derive::derive(&mut program, &[(prediction, seed)], &sinks, &[], ops::derivative)?;
+    recompute::apply(&mut program, policy);
+    Ok((program, inputs))
+}
+
+/// Records the same up to the loss, which is all that an evaluation needs.
+pub fn record_evaluation(model: &StepModel<'_>, shape: &StepShape) -> Result<(Program, StepInputs)> {
+    let mut program = Program::new();
+    let (inputs, ..) = record_loss(&mut program, model, shape)?;
+    Ok((program, inputs))
+}
+
+/// Noising, transformer and loss; gives the prediction and its gradient too.
+fn record_loss(
+    program: &mut Program,
+    model: &StepModel<'_>,
+    shape: &StepShape,
+) -> Result<(StepInputs, TensorId, TensorId)> {
+    let StepModel { config, adapters, persistent, latent_scaling } = *model;
+    let state = persistent.step_state(program, shape.batch);
+    let inputs = StepInputs::declare(program, config, shape);
     let distribution = (inputs.mean, inputs.logvar);
-    let latents = ops::flow::sample_latents(&mut program, distribution, latent_scaling, state)?;
-    let noise = ops::flow::draw_noise(&mut program, latents, state)?;
-    let noised = ops::flow::noise_latents(&mut program, latents, noise, state)?;
+    let latents = ops::flow::sample_latents(program, distribution, latent_scaling, state)?;
+    let noise = ops::flow::draw_noise(program, latents, state)?;
+    let noised = ops::flow::noise_latents(program, latents, noise, state)?;
     let transformer = TransformerInputs {
         latents: noised.noisy,
         prompt_embeds: inputs.prompt_embeds,
         positions: inputs.positions,
         modulation: inputs.modulation.clone(),
     };
-    let prediction = record_transformer(&mut program, config, adapters, persistent, &transformer)?;
-    let seed = ops::flow::velocity_loss(&mut program, prediction, noised.velocity, state)?;
-    let sinks = gradient_sinks(&mut program, persistent);
-    derive::derive(&mut program, &[(prediction, seed)], &sinks, &[], ops::derivative)?;
-    recompute::apply(&mut program, policy);
-    Ok((program, inputs))
+    let prediction = record_transformer(program, config, adapters, persistent, &transformer)?;
+    let seed = ops::flow::velocity_loss(program, prediction, noised.velocity, state)?;
+    Ok((inputs, prediction, seed))
 }
 
 /// Every parameter that the program uses, with its place in the gradient buffer.

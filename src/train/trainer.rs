@@ -11,6 +11,7 @@ use crate::kernels::step_state;
 use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
 use crate::train::data::TrainingData;
+use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::StepShape;
@@ -30,6 +31,8 @@ pub struct Trainer<'a> {
     ahead: ModulationAhead,
     /// Steps done.
     step: u64,
+    /// What the learning rate is multiplied by: below 1 after the run went back.
+    rate_factor: f64,
 }
 
 /// What a step did.
@@ -100,8 +103,18 @@ impl<'a> Trainer<'a> {
         }
         let (planned, inputs, vectors) = programs.modulation.clone();
         let ahead = ModulationAhead::new(planned, inputs, vectors, programs.modulation_rows);
-        let mut trainer =
-            Self { recipe, schedule, data, positions, text_tokens, engine, programs, ahead, step: 0 };
+        let mut trainer = Self {
+            recipe,
+            schedule,
+            data,
+            positions,
+            text_tokens,
+            engine,
+            programs,
+            ahead,
+            step: 0,
+            rate_factor: 1.0,
+        };
         trainer.initialise()?;
         Ok(trainer)
     }
@@ -118,6 +131,11 @@ impl<'a> Trainer<'a> {
         [Flat::Parameters, Flat::Average]
             .into_iter()
             .try_for_each(|flat| self.engine.set_flat(flat, 0, &start))
+    }
+
+    /// The loss on held-out samples, by the adapters as they are.
+    pub fn evaluate(&mut self, evaluation: &mut Evaluation) -> Result<EvaluationReport> {
+        evaluation.run(&mut self.engine, self.recipe, self.data, &self.positions)
     }
 
     /// The engine, for validation and checkpoints between steps.
@@ -153,7 +171,18 @@ impl<'a> Trainer<'a> {
             self.engine.set_flat(flat, 0, values)?;
         }
         self.step = step;
+        self.ahead.clear();
         Ok(())
+    }
+
+    /// Multiplies the learning rate of the coming steps by `factor`.
+    pub fn set_rate_factor(&mut self, factor: f64) {
+        self.rate_factor = factor;
+    }
+
+    /// What it runs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     /// Does one optimizer step.
@@ -228,7 +257,7 @@ impl<'a> Trainer<'a> {
     /// Writes what all micro-batches of the step share; returns the learning rate.
     fn prepare_step_state(&mut self, samples: usize) -> Result<f64> {
         let recipe = self.recipe;
-        let (done, learning_rate) = (self.step, recipe.learning_rate.at(self.step));
+        let (done, learning_rate) = (self.step, recipe.learning_rate.at(self.step) * self.rate_factor);
         let correction = |beta: f64| (1.0 - beta.powi(done as i32 + 1)) as f32;
         let ema_decay = recipe.average.map_or(0.0, |a| decay_at(done + 1, a.decay, a.update_after) as f32);
         self.engine.change_step_state(0, |state| {

@@ -6,7 +6,7 @@
 use crate::autograd::run::{Planned, WeightSource};
 use crate::autograd::{Engine, Persistent, Program};
 use crate::cache::TextEmbeddings;
-use crate::diffusion::sampler::{self, Guidance, Velocity};
+use crate::diffusion::sampler::{self, Guidance, SkipLayerGuidance, Velocity};
 use crate::diffusion::sigmas::{Schedule, timestep};
 use crate::diffusion::torch_noise::randn;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::{
     Conditioning, MmditConfig, ModulationAhead, ModulationVectors, TransformerInputs, positions,
-    record_modulation, record_transformer,
+    record_modulation, record_transformer_without,
 };
 use crate::models::weight_source::ModelWeights;
 use crate::tensor::TensorId;
@@ -35,6 +35,8 @@ pub struct PictureModel<'a> {
     pub adapters: &'a Adapters,
     /// Where those lie.
     pub persistent: &'a Persistent,
+    /// The blocks that skip-layer guidance leaves out.
+    pub skipped_blocks: &'a [usize],
 }
 
 /// What tells programs apart.
@@ -46,8 +48,43 @@ pub struct Shape {
     pub height: usize,
     /// Text tokens.
     pub text_tokens: usize,
-    /// Whether a negative prompt is drawn along.
-    pub guided: bool,
+    /// Whose predictions the program makes.
+    pub part: Part,
+}
+
+/// The predictions that a program makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// That for the prompt.
+    Prompt,
+    /// Those for the negative prompt and for the prompt.
+    Both,
+    /// That for the prompt, without the skipped blocks.
+    Skipping,
+}
+
+impl Part {
+    /// Latents that it works on together.
+    pub fn rows(self) -> usize {
+        if self == Self::Both { 2 } else { 1 }
+    }
+}
+
+impl Shape {
+    /// The shapes of the programs that draw pictures of one size.
+    pub fn of_picture(
+        (width, height): (usize, usize),
+        text_tokens: usize,
+        guidance: Guidance,
+        skipping: bool,
+    ) -> Vec<Self> {
+        let shape = |part| Self { width, height, text_tokens, part };
+        match (guidance.is_on(), skipping) {
+            (false, _) => vec![shape(Part::Prompt)],
+            (true, false) => vec![shape(Part::Both)],
+            (true, true) => vec![shape(Part::Both), shape(Part::Skipping)],
+        }
+    }
 }
 
 /// Embeddings of a prompt and of what it is guided away from.
@@ -57,6 +94,18 @@ pub struct Prompt<'a> {
     pub positive: &'a TextEmbeddings,
     /// The negative prompt; not looked at without guidance.
     pub negative: &'a TextEmbeddings,
+}
+
+impl<'a> Prompt<'a> {
+    /// The texts of the rows of `part`: the negative prompt comes first.
+    fn texts(self, part: Part) -> impl Iterator<Item = &'a TextEmbeddings> {
+        (part == Part::Both).then_some(self.negative).into_iter().chain([self.positive])
+    }
+
+    /// Their embeddings, one after the other.
+    fn embeddings(self, part: Part) -> Vec<f32> {
+        self.texts(part).flat_map(|text| text.prompt_embeds.iter().copied()).collect()
+    }
 }
 
 /// How one picture is drawn.
@@ -74,6 +123,8 @@ pub struct Picture {
     pub seed: u64,
     /// The schedule's shift.
     pub shift: f64,
+    /// Skip-layer guidance, which needs classifier-free guidance.
+    pub skip_layers: Option<SkipLayerGuidance>,
 }
 
 /// Recorded programs for pictures of some shapes.
@@ -93,7 +144,7 @@ impl<'a> Drawing<'a> {
     /// The program for `shape`, without its plan.
     pub fn record(model: &PictureModel<'_>, shape: Shape) -> Result<(Program, TransformerInputs, TensorId)> {
         let PictureModel { config, adapters, persistent, .. } = *model;
-        let batch = if shape.guided { 2 } else { 1 };
+        let batch = shape.part.rows();
         let (height, width) = (shape.height / LATENT_PIXEL, shape.width / LATENT_PIXEL);
         let mut program = Program::new();
         let inputs = TransformerInputs {
@@ -103,7 +154,9 @@ impl<'a> Drawing<'a> {
                 .input("positions", [config.image_tokens(shape.width, shape.height), config.width]),
             modulation: ModulationVectors::inputs(&mut program, config, batch),
         };
-        let velocity = record_transformer(&mut program, config, adapters, persistent, &inputs)?;
+        let skipped = if shape.part == Part::Skipping { model.skipped_blocks } else { &[] };
+        let velocity =
+            record_transformer_without(&mut program, config, adapters, persistent, &inputs, skipped)?;
         program.output(velocity);
         Ok((program, inputs, velocity))
     }
@@ -112,43 +165,51 @@ impl<'a> Drawing<'a> {
     ///
     /// Programs are recorded and weights loaded when first needed; the arena grows where it must.
     pub fn draw(&mut self, engine: &mut Engine, prompt: Prompt<'_>, picture: Picture) -> Result<Vec<f32>> {
-        let guidance = Guidance(picture.guidance);
-        let shape = Shape {
-            width: picture.width,
-            height: picture.height,
-            text_tokens: prompt.positive.shape[0],
-            guided: guidance.is_on(),
-        };
-        let schedule = Schedule::sampling(picture.steps, picture.shift)?;
-        self.prepare(engine, shape)?;
-        self.make_modulation_vectors(engine, prompt, shape, &schedule)?;
-        let (height, width) = (shape.height / LATENT_PIXEL, shape.width / LATENT_PIXEL);
-        let noise = randn(picture.seed, self.model.config.channels * height * width);
-        let table = positions::read(self.model.weights, self.model.config, height, width)?;
-        let rows = if shape.guided { 2 } else { 1 };
-        let Some((planned, inputs, velocity)) = self.transformers.get(&shape) else {
-            unreachable!("prepared above")
-        };
-        let mut prompt_embeds = Vec::new();
-        if shape.guided {
-            prompt_embeds.extend_from_slice(&prompt.negative.prompt_embeds);
+        let (guidance, size) = (Guidance(picture.guidance), (picture.width, picture.height));
+        let skip_layers = picture.skip_layers.filter(|_| guidance.is_on());
+        let tokens = prompt.positive.shape[0];
+        let shapes = Shape::of_picture(size, tokens, guidance, skip_layers.is_some());
+        for &shape in &shapes {
+            self.prepare(engine, shape)?;
         }
-        prompt_embeds.extend_from_slice(&prompt.positive.prompt_embeds);
-        let Some(ahead) = self.modulations.get_mut(&rows) else { unreachable!("prepared above") };
-        let predict = |latents: &[f32], _sigma: f64| {
-            engine.write(planned, inputs.latents, &latents.repeat(rows))?;
-            engine.write(planned, inputs.prompt_embeds, &prompt_embeds)?;
-            engine.write(planned, inputs.positions, &table)?;
-            for (id, values) in inputs.modulation.all().zip(ahead.take(rows)) {
-                engine.write(planned, id, &values)?;
+        let schedule = Schedule::sampling(picture.steps, picture.shift)?;
+        let part = shapes[0].part;
+        self.make_modulation_vectors(engine, prompt, part, &schedule)?;
+        let (width, height) = (picture.width / LATENT_PIXEL, picture.height / LATENT_PIXEL);
+        let noise = randn(picture.seed, self.model.config.channels * height * width);
+        let positions = positions::read(self.model.weights, self.model.config, height, width)?;
+        let Some(ahead) = self.modulations.get_mut(&part.rows()) else { unreachable!("prepared above") };
+        let transformers = &self.transformers;
+        let mut predict = |shape: &Shape, latents: &[f32], vectors: &[Vec<f32>]| {
+            let Some((planned, inputs, velocity)) = transformers.get(shape) else {
+                unreachable!("prepared above")
+            };
+            engine.write(planned, inputs.latents, &latents.repeat(shape.part.rows()))?;
+            engine.write(planned, inputs.prompt_embeds, &prompt.embeddings(shape.part))?;
+            engine.write(planned, inputs.positions, &positions)?;
+            for (id, values) in inputs.modulation.all().zip(vectors) {
+                engine.write(planned, id, values)?;
             }
             engine.run(planned)?;
-            let both = engine.read(planned, *velocity)?;
-            let (negative, positive) = both.split_at(both.len() - latents.len());
-            let negative = shape.guided.then(|| negative.to_vec());
-            Ok(Velocity { negative, positive: positive.to_vec() })
+            engine.read(planned, *velocity)
         };
-        sampler::sample(&noise, &schedule, guidance, predict, |_| Ok(()))
+        let mut step = 0;
+        let velocity = |latents: &[f32], _sigma: f64| {
+            let vectors = ahead.take(part.rows());
+            let both = predict(&shapes[0], latents, &vectors)?;
+            let (negative, positive) = both.split_at(both.len() - latents.len());
+            let acting = skip_layers.filter(|guidance| guidance.acts_at(step, picture.steps));
+            let skipped = match (acting, shapes.get(1)) {
+                (Some(guidance), Some(shape)) => {
+                    Some((predict(shape, latents, &of_prompt(&vectors))?, guidance.scale))
+                }
+                _ => None,
+            };
+            step += 1;
+            let negative = (part == Part::Both).then(|| negative.to_vec());
+            Ok(Velocity { negative, positive: positive.to_vec(), skipped })
+        };
+        sampler::sample(&noise, &schedule, guidance, velocity, |_| Ok(()))
     }
 
     /// Records, plans and loads what `shape` needs.
@@ -159,7 +220,7 @@ impl<'a> Drawing<'a> {
             let planned = ready(engine, program, &weights)?;
             self.transformers.insert(shape, (planned, inputs, velocity));
         }
-        let rows = if shape.guided { 2 } else { 1 };
+        let rows = shape.part.rows();
         if !self.modulations.contains_key(&rows) {
             let mut program = Program::new();
             let PictureModel { config, adapters, persistent, .. } = self.model;
@@ -176,22 +237,27 @@ impl<'a> Drawing<'a> {
         &mut self,
         engine: &mut Engine,
         prompt: Prompt<'_>,
-        shape: Shape,
+        part: Part,
         schedule: &Schedule,
     ) -> Result<()> {
         let mut coming = Vec::new();
         for &sigma in &schedule.sigmas()[..schedule.steps()] {
-            let texts = shape.guided.then_some(prompt.negative).into_iter().chain([prompt.positive]);
-            coming.extend(
-                texts.map(|text| Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() }),
-            );
+            let conditioning = |text: &TextEmbeddings| Conditioning {
+                timestep: timestep(sigma),
+                pooled: text.pooled.clone(),
+            };
+            coming.extend(prompt.texts(part).map(conditioning));
         }
-        let rows = if shape.guided { 2 } else { 1 };
-        match self.modulations.get_mut(&rows) {
+        match self.modulations.get_mut(&part.rows()) {
             Some(ahead) => ahead.fill(engine, &coming),
             None => Ok(()),
         }
     }
+}
+
+/// Of the vectors of both prompts, those of the prompt.
+fn of_prompt(vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    vectors.iter().map(|both| both[both.len() / 2..].to_vec()).collect()
 }
 
 /// Plans a program and makes room and weights for it.

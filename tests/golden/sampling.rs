@@ -44,7 +44,7 @@ pub fn check(case: &Case, checks: &mut Checks) -> Result<()> {
             pooled: &pooled,
         })?;
         let (negative, positive) = velocity.split_at(latents.len());
-        Ok(Velocity { negative: Some(negative.to_vec()), positive: positive.to_vec() })
+        Ok(Velocity { negative: Some(negative.to_vec()), positive: positive.to_vec(), skipped: None })
     };
     let [mut latents, mut negatives, mut positives] = [noise.clone(), Vec::new(), Vec::new()];
     let guidance = Guidance(case.number(&["hyper", "guidance_scale"])?);

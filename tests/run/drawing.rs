@@ -9,10 +9,12 @@ const PROMPT: &str = "k4s4, a red star";
 /// `sargent sample` with settings under which it takes a moment.
 fn sample(out: &Path, more: &[&str]) -> Ended {
     let mut sample = sargent();
-    sample.args(["sample", "--prompt", PROMPT, "--steps", "4", "--width", "64"]);
-    sample.args(["--height", "80", "--set", "tokenizer_max_length=77", "--model"]).arg(model());
-    if !more.contains(&"--seed") {
-        sample.args(["--seed", "7"]);
+    sample.args(["sample", "--prompt", PROMPT, "--width", "64", "--height", "80"]);
+    sample.args(["--set", "tokenizer_max_length=77", "--model"]).arg(model());
+    for usual in [["--seed", "7"], ["--steps", "4"]] {
+        if !more.contains(&usual[0]) {
+            sample.args(usual);
+        }
     }
     Ended::of(sample.args(more).arg("--out").arg(out))
 }
@@ -95,6 +97,49 @@ fn sampling_with_the_exported_lora_draws_the_last_validation_picture() {
 }
 
 #[test]
+fn skip_layer_guidance_draws_what_diffusers_draws() {
+    let workshop = Workshop::new();
+    let path = workshop.path("a.png");
+    let set = |key: &str, value: &str| ["--set".to_owned(), format!("validation_guidance{key}={value}")];
+    let skipping = [set("_skip_layers", "[1, 2]"), set("_skip_layers_stop", "0.4")].concat();
+    let draw = |guidance: &[String]| {
+        let usual = ["--guidance", "4", "--steps", "10"];
+        let all: Vec<&str> = usual.into_iter().chain(guidance.iter().map(String::as_str)).collect();
+        drawn(&path, &all)
+    };
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drawn/skip_layers.png");
+    let expected = image::open(fixture).unwrap().to_rgb8();
+    let apart = |a: &image::RgbImage, b: &image::RgbImage| {
+        a.iter().zip(b.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    };
+    assert!(apart(&draw(&skipping), &expected) <= 1);
+    let plain = draw(&[]);
+    assert!(apart(&plain, &expected) > 20);
+    assert_eq!(draw(&[&skipping[..], &set("_skip_scale", "0")].concat()), plain);
+    sample(&path, &["--set", "validation_guidance_skip_layers=99"]).refused(&["no block 99"]);
+    sample(&path, &["--guidance", "1", "--set", "validation_guidance_skip_layers=1"])
+        .refused(&["skip_layers"]);
+}
+
+#[test]
+fn the_first_prompt_is_drawn_at_several_strengths_in_the_end() {
+    let workshop = Workshop::new();
+    let prompt = format!("validation_prompt={PROMPT}");
+    let drawing = [&prompt, "validation_resolution=64x80", "validation_num_inference_steps=4"];
+    let set = ["max_train_steps=6", "learning_rate=1e-2", "validation_strengths=0,0.5,1"];
+    workshop.trained(&[&drawing[..], &set].concat());
+    let folder = |step: &str| workshop.output().join("validation").join(step);
+    let read = |path: std::path::PathBuf| image::open(path).unwrap().to_rgb8();
+    let at = |strength: &str| {
+        read(folder("step-000006").join(format!("validation_64x80_strength-{strength}.png")))
+    };
+    assert_eq!(at("0"), read(folder("step-000000").join("validation_64x80.png")));
+    assert_eq!(at("1"), read(folder("step-000006").join("validation_64x80.png")));
+    assert!(at("0.5") != at("0") && at("0.5") != at("1"));
+    assert!(workshop.output().join("strengths.png").exists());
+}
+
+#[test]
 fn the_demo_runs_from_a_copied_program_with_nothing_around_it() {
     let workshop = Workshop::new();
     let (program, place) = (workshop.path("copied"), workshop.path("empty"));
@@ -111,5 +156,6 @@ fn the_demo_runs_from_a_copied_program_with_nothing_around_it() {
     {
         assert!(output.join(file).exists(), "{file}");
     }
-    assert_eq!(files(&output.join("validation")).len(), 16);
+    // Eight prompts before and after, the first one at five strengths.
+    assert_eq!(files(&output.join("validation")).len(), 2 * 8 + 5);
 }

@@ -27,6 +27,7 @@ fn assert_whole(folder: &Path) {
             Some("jsonl") => text()
                 .lines()
                 .for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(name))),
+            Some("txt") => assert!(text().ends_with('\n'), "{name}"),
             _ => assert!(name.starts_with("tensorboard/"), "what is {name}?"),
         }
     }
@@ -114,6 +115,13 @@ fn killing_a_run_that_draws_changes_nothing() {
     let drawing = ["validation_prompt=k4s4, a red star", "validation_resolution=64x64", "validation_steps=3"];
     let set = ["seed=4", "save_dtype=fp32", "checkpointing_steps=5"];
     assert_killing_changes_nothing(&[&drawing[..], &set].concat(), 4);
+}
+
+#[test]
+fn killing_a_run_that_is_evaluated_and_goes_back_changes_nothing() {
+    let watched = ["eval_share=0.3", "eval_steps=2", "guard=roll_back", "guard_rise=0", "guard_patience=2"];
+    let set = ["seed=5", "learning_rate=2e-2", "checkpointing_steps=2", "checkpoints_total_limit=0"];
+    assert_killing_changes_nothing(&[&watched[..], &set].concat(), 5);
 }
 
 #[test]

@@ -86,6 +86,12 @@ impl Adapters {
         Self { dropout: 0.0, source, ..self.clone() }
     }
 
+    /// The same adapters with their effect multiplied by `strength`.
+    pub fn strengthened(&self, strength: f64) -> Self {
+        let pair = |pair: &LoraPair| LoraPair { scale: pair.scale * strength, ..pair.clone() };
+        Self { pairs: self.pairs.iter().map(pair).collect(), ..self.clone() }
+    }
+
     /// The persistent region with all parameters.
     pub fn declare(&self, persistent: &mut Persistent) {
         for pair in &self.pairs {

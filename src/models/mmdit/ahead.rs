@@ -40,6 +40,11 @@ impl ModulationAhead {
         self.ready.is_empty()
     }
 
+    /// Forgets what was made and not used.
+    pub fn clear(&mut self) {
+        self.ready.clear();
+    }
+
     /// Makes the vectors of `coming` samples, in the order in which they will be taken.
     pub fn fill(&mut self, engine: &mut Engine, coming: &[Conditioning]) -> Result<()> {
         for part in coming.chunks(self.rows) {

@@ -12,4 +12,4 @@ pub mod transformer;
 pub use ahead::{Conditioning, ModulationAhead};
 pub use config::MmditConfig;
 pub use modulation::{ModulationInputs, ModulationVectors, record_modulation};
-pub use transformer::{TransformerInputs, record_transformer};
+pub use transformer::{TransformerInputs, record_transformer, record_transformer_without};

@@ -54,7 +54,20 @@ pub fn record_transformer(
     persistent: &Persistent,
     inputs: &TransformerInputs,
 ) -> Result<TensorId> {
-    Recording { program, config, adapters, persistent, modulation: &inputs.modulation }.velocity(inputs)
+    record_transformer_without(program, config, adapters, persistent, inputs, &[])
+}
+
+/// The same without the blocks `skipped`, whose both streams pass unchanged: what skip-layer guidance leads away from.
+pub fn record_transformer_without(
+    program: &mut Program,
+    config: &MmditConfig,
+    adapters: &Adapters,
+    persistent: &Persistent,
+    inputs: &TransformerInputs,
+    skipped: &[usize],
+) -> Result<TensorId> {
+    Recording { program, config, adapters, persistent, modulation: &inputs.modulation }
+        .velocity(inputs, skipped)
 }
 
 struct Recording<'a> {
@@ -77,9 +90,9 @@ struct Side {
 }
 
 impl Recording<'_> {
-    fn velocity(mut self, inputs: &TransformerInputs) -> Result<TensorId> {
+    fn velocity(mut self, inputs: &TransformerInputs, skipped: &[usize]) -> Result<TensorId> {
         let (mut image, mut text) = self.embed(inputs)?;
-        for block in 0..self.config.depth {
+        for block in (0..self.config.depth).filter(|block| !skipped.contains(block)) {
             self.program.begin_block();
             self.program.retain(image, Retention::Always);
             self.program.retain(text, Retention::Always);

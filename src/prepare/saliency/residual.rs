@@ -100,11 +100,32 @@ mod tests {
         }
     }
 
+    /// The same formulas with numpy's FFT and scipy's filters (`uniform_filter(size=3, mode="wrap")`,
+    /// `gaussian_filter(sigma=2.5, mode="nearest", truncate=3)`), over the mean.
     #[test]
-    fn a_dot_in_a_regular_pattern_stands_out() {
+    fn the_map_agrees_with_numpy() {
+        let grey =
+            GrayImage::from_fn(16, 12, |x, y| image::Luma([((7 * x * x + 13 * y + 3 * x * y) % 256) as u8]));
+        let map = map(&grey).relative().unwrap();
+        for (x, y, expected) in [
+            (0, 0, 0.294_577_905_909_348_35),
+            (5, 3, 0.911_945_598_352_500_2),
+            (15, 11, 1.436_673_133_006_222_2),
+            (8, 6, 1.038_661_808_953_943),
+            (12, 2, 1.095_033_469_170_794_8),
+            (3, 9, 1.073_113_414_312_856_2),
+        ] {
+            assert!((map.at(x, y) - expected).abs() < 1e-4, "{x},{y}: {} for {expected}", map.at(x, y));
+        }
+    }
+
+    #[test]
+    fn a_dot_in_grain_stands_out() {
+        let stream = crate::random::Stream::new(1, crate::random::Purpose::Noise, 0, 0, 0);
         let grey = GrayImage::from_fn(64, 48, |x, y| {
             let odd = (44..48).contains(&x) && (10..14).contains(&y);
-            image::Luma([if odd { 255 } else { 90 + 40 * ((x / 4 + y / 4) % 2) as u8 }])
+            let grain = stream.below((y * 64 + x) as usize, 40) as u8;
+            image::Luma([if odd { 255 } else { 90 + grain }])
         });
         let map = map(&grey);
         let highest = (0..map.values.len()).max_by(|&a, &b| map.values[a].total_cmp(&map.values[b])).unwrap();

@@ -217,7 +217,7 @@ fn a_named_checkpoint_must_be_there_with_its_state() {
     let root = tempfile::tempdir().unwrap();
     let output = open(root.path());
     save_steps(&output, &[10, 20, 30]);
-    prune(&output, 30, 0, 2).unwrap();
+    prune(&output, 30, (0, 2), None).unwrap();
     assert_eq!(find(&output, &Resume::Named("checkpoint-20".into())).unwrap().checkpoint.unwrap().step, 20);
     for (wanted, cause) in [("checkpoint-40", "no such"), ("checkpoint-10", "LoRA alone"), ("", "no such")] {
         let error = named(&output, wanted).unwrap_err();
@@ -232,14 +232,14 @@ fn pruning_keeps_the_newest_and_the_state_of_the_newest() {
     let output = open(root.path());
     for step in [200, 400, 600, 800, 1000] {
         save_steps(&output, &[step]);
-        prune(&output, step, 4, 2).unwrap();
+        prune(&output, step, (4, 2), None).unwrap();
     }
     assert_eq!(listed(&output), [(400, false), (600, false), (800, true), (1000, true)]);
     assert!(output.checkpoint(400).join(LORA_FILE).exists());
     assert!(!output.checkpoint(400).join(STATE_FILE).exists());
-    prune(&output, 1000, 0, 1).unwrap();
+    prune(&output, 1000, (0, 1), None).unwrap();
     assert_eq!(listed(&output), [(400, false), (600, false), (800, false), (1000, true)]);
-    prune(&output, 1000, 1, 2).unwrap();
+    prune(&output, 1000, (1, 2), None).unwrap();
     assert_eq!(listed(&output), [(1000, true)]);
 }
 
@@ -249,7 +249,7 @@ fn checkpoints_of_a_course_that_was_left_go_when_the_new_one_has_a_checkpoint() 
     let output = open(root.path());
     save_steps(&output, &[100, 200, 300]);
     save_steps(&output, &[150]);
-    prune(&output, 150, 5, 1).unwrap();
+    prune(&output, 150, (5, 1), None).unwrap();
     assert_eq!(listed(&output), [(100, false), (150, true)]);
 }
 
@@ -260,7 +260,7 @@ fn a_state_half_removed_is_no_state_and_is_removed_wholly_later() {
     save_steps(&output, &[1, 2]);
     std::fs::remove_file(output.checkpoint(1).join(ABOUT_FILE)).unwrap();
     assert_eq!(listed(&output), [(1, false), (2, true)]);
-    prune(&output, 2, 5, 1).unwrap();
+    prune(&output, 2, (5, 1), None).unwrap();
     assert!(!output.checkpoint(1).join(STATE_FILE).exists());
 }
 
