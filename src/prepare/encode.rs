@@ -1,7 +1,6 @@
 //! Pictures as files.
 
 use super::options::Format;
-use crate::dataset::{Bucket, Crop, Filter, resample};
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
@@ -17,34 +16,6 @@ pub(super) fn encode(picture: &RgbImage, format: Format) -> std::result::Result<
         Format::Png => png(picture).map_err(|e| e.to_string()),
         Format::Jpeg(quality) => jpeg(picture, quality).map_err(|e| e.to_string()),
     }
-}
-
-/// A small copy with the long side of `side` pixels, or the picture itself if it is smaller. Of a large picture,
-/// nine pixels remain for each of the copy.
-pub(super) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
-    let longest = picture.width().max(picture.height());
-    if longest <= side {
-        return picture.clone();
-    }
-    let thinned = thinned(picture, (longest / (3 * side)).max(1));
-    let scale = f64::from(side) / f64::from(longest);
-    let shrunk = |side: u32| ((f64::from(side) * scale).round() as usize).max(1);
-    let size = Bucket { width: shrunk(picture.width()), height: shrunk(picture.height()) };
-    let (width, height) = (f64::from(thinned.width()), f64::from(thinned.height()));
-    let whole = Crop { x: 0.0, y: 0.0, width, height };
-    resample(&thinned, &whole, size, Filter::Area).unwrap_or(thinned)
-}
-
-/// Every so many pixels of every so many rows.
-fn thinned(picture: &RgbImage, step: u32) -> RgbImage {
-    let (width, height) = (picture.width().div_ceil(step), picture.height().div_ceil(step));
-    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
-    for row in picture.as_raw().chunks_exact(picture.width() as usize * 3).step_by(step as usize) {
-        for pixel in row.chunks(3 * step as usize) {
-            pixels.extend_from_slice(pixel.get(..3).unwrap_or_default());
-        }
-    }
-    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 /// The file of a small copy.
@@ -93,12 +64,5 @@ mod tests {
         let lossy = read(encode(&picture, Format::Jpeg(95)).unwrap());
         let worst = lossy.as_raw().iter().zip(picture.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst.unwrap() <= 12, "{worst:?}");
-    }
-
-    #[test]
-    fn small_pictures_are_not_enlarged() {
-        assert_eq!(thumbnail(&drawing(), 320).dimensions(), (48, 32));
-        assert_eq!(thumbnail(&drawing(), 24).dimensions(), (24, 16));
-        assert_eq!(thumbnail(&RgbImage::new(1000, 1), 100).dimensions(), (100, 1));
     }
 }

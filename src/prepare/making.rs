@@ -9,6 +9,7 @@ use super::overrides::Overrides;
 use super::record::{Entry, Journal, State, Written};
 use super::sources::Source;
 use super::target::Target;
+use super::thumbnail::glance;
 use super::timings::{Stage, Timings};
 use super::window::Placement;
 use crate::dataset::{Filter, content_hash, resample};
@@ -104,7 +105,7 @@ impl Workshop<'_> {
     /// Writes the small copy; what the picture looks like.
     fn thumbnail(&self, source: &Source, upright: &RgbImage) -> Result<String> {
         self.timings.time(Stage::Thumbnail, || {
-            let small = encode::thumbnail(upright, self.thumbnail_side);
+            let small = glance(upright, self.thumbnail_side);
             let bytes =
                 encode::encode_thumbnail(&small).map_err(|cause| Error::dataset(&source.path, cause))?;
             crate::files::replace_bytes(&self.target.thumbnail(&source.name), &bytes)?;

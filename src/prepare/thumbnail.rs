@@ -20,6 +20,28 @@ pub(super) fn thumbnail(picture: &RgbImage, long: u32) -> Cow<'_, RgbImage> {
     Cow::Owned(shrunk(picture, long))
 }
 
+/// [`thumbnail`] in a fraction of the time, for looking at: of a large picture, only three pixels for each of the
+/// copy are read along a side.
+pub(super) fn glance(picture: &RgbImage, long: u32) -> RgbImage {
+    let step = picture.width().max(picture.height()) / (3 * long);
+    if step < 2 {
+        return thumbnail(picture, long).into_owned();
+    }
+    thumbnail(&thinned(picture, step), long).into_owned()
+}
+
+/// Every so many pixels of every so many rows.
+fn thinned(picture: &RgbImage, step: u32) -> RgbImage {
+    let (width, height) = (picture.width().div_ceil(step), picture.height().div_ceil(step));
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for row in picture.as_raw().chunks_exact(picture.width() as usize * 3).step_by(step as usize) {
+        for pixel in row.chunks(3 * step as usize) {
+            pixels.extend_from_slice(pixel.get(..3).unwrap_or_default());
+        }
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
 /// A copy with `long` pixels on the longer side, larger or smaller than the picture.
 pub(super) fn shrunk(picture: &RgbImage, long: u32) -> RgbImage {
     let (width, height) = fitted(picture.width(), picture.height(), long);
@@ -65,5 +87,16 @@ mod tests {
         assert_eq!(small.dimensions(), (30, 20));
         assert!(small.pixels().all(|pixel| pixel.0 == [10, 200, 30]));
         assert_eq!(grey(&picture, 45).dimensions(), (45, 30));
+    }
+
+    #[test]
+    fn a_glance_shows_what_a_thumbnail_shows() {
+        let picture = RgbImage::from_fn(1000, 700, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 90]));
+        let (glance, slow) = (glance(&picture, 50), thumbnail(&picture, 50).into_owned());
+        assert_eq!(glance.dimensions(), (50, 35));
+        let worst = glance.as_raw().iter().zip(slow.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst.unwrap() <= 4, "{worst:?}");
+        assert_eq!(super::glance(&RgbImage::new(1000, 1), 100).dimensions(), (100, 1));
+        assert_eq!(super::glance(&RgbImage::new(48, 32), 100).dimensions(), (48, 32));
     }
 }
