@@ -74,8 +74,10 @@ impl Folders {
         command
     }
 
+    /// Runs it with small sizes, unless `options` name others.
     pub fn prepare(&self, options: &[&str]) -> Said {
-        self.command(&[&SIZES[..], options].concat()).output().unwrap().into()
+        let sizes = if options.contains(&"--sizes") { &[][..] } else { &SIZES[..] };
+        self.command(&[sizes, options].concat()).output().unwrap().into()
     }
 
     /// Prepares what must go well.
