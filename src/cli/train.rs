@@ -2,20 +2,15 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, steps, terminal};
+use super::{device, signals, steps, terminal};
 use crate::device::Choice;
 use crate::encode::Stage;
-use crate::error::{Error, ErrorKind};
 use crate::report::metrics::StepMetrics;
 use crate::report::progress::Progress;
 use crate::run::Opened;
 use crate::run::training::{self, Observer, Outcome};
 use crate::settings::{self, RunSettings, Severity};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Train a LoRA as a settings file says
 ///
@@ -79,7 +74,7 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     steps::table(opened.schedule.steps()).iter().for_each(terminal::note);
     steps::views(&opened.dataset).iter().for_each(terminal::note);
-    let stop = stop_on_signals()?;
+    let stop = signals::stop()?;
     let mut watch = Watch::default();
     let outcome = training::train(&opened, &device, &mut watch, &stop).map_err(|failed| {
         if failed.while_running { Failure::while_running(failed.error) } else { failed.error.into() }
@@ -113,20 +108,6 @@ fn warnings(opened: &Opened) {
         terminal::note("`sargent plan` says more about these settings");
     }
 }
-
-/// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, INTERRUPTED, stop.clone())
-            .and_then(|_| flag::register(signal, stop.clone()))
-            .map_err(|e| Error::new(ErrorKind::Usage, "signals", e.to_string()))?;
-    }
-    Ok(stop)
-}
-
-/// Exit code after a second Ctrl-C.
-const INTERRUPTED: i32 = 1;
 
 /// Shows a run's progress on stderr.
 #[derive(Default)]

@@ -8,18 +8,20 @@ mod augmentation;
 mod buckets;
 mod captioning;
 mod captions;
+mod colour;
 mod crop;
 mod framing;
 mod held_out;
 mod jitter;
 mod jpeg;
 mod order;
-mod picture;
+pub mod picture;
 mod picture_draw;
 mod sample;
-mod scan;
+pub mod scan;
 mod steps;
 mod turn;
+mod upright;
 mod view;
 mod wording;
 
@@ -31,11 +33,11 @@ pub use captions::{
     Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
     TableOptions, Trigger, Vocabulary,
 };
-pub use crop::{Crop, Pixels};
+pub use crop::{Crop, Filter, Pixels, resample};
 pub use framing::{Downsample, Framing, Place, Shapes};
 pub use held_out::hold_out;
 pub use order::{Batch, Schedule};
-pub use sample::Sample;
+pub use sample::{Sample, content_hash};
 pub use steps::{
     GroupSteps, Length, Readings, Repeats, Sampling, ScheduleOptions, SetCount, SetSteps, Share, Steps,
 };

@@ -56,11 +56,7 @@ impl Sample {
     /// A picture or caption that cannot be used; with `check_pixels` the last pixel has been decoded.
     pub(super) fn read(path: &Path, reading: &Reading<'_>) -> Result<Self> {
         let source = reading.source;
-        let bytes = picture::read(path)?;
-        let size = picture::size(path, &bytes)?;
-        if reading.check_pixels {
-            picture::decode(path, &bytes)?;
-        }
+        let (bytes, size) = checked(path, reading.check_pixels).map_err(or_leave_out)?;
         let captions = reading.captions.of(path)?;
         let content_hash = content_hash(&bytes);
         let draw = PictureDraw::new(reading.seed, &content_hash);
@@ -97,7 +93,7 @@ impl Sample {
             return Err(Error::dataset(&self.path, "has changed since the dataset was read")
                 .hint("start again when the pictures are complete"));
         }
-        picture::decode(&self.path, &bytes)
+        picture::decode(&self.path, &bytes, &picture::Reading::default())
     }
 
     /// `view` of the `picture` that [`load`](Self::load) gave, at the size of the bucket.
@@ -117,7 +113,23 @@ impl Sample {
     }
 }
 
+/// The file's bytes and the size of the upright picture, of one that can be read.
+fn checked(path: &Path, to_the_last_pixel: bool) -> Result<(Vec<u8>, (u32, u32))> {
+    let bytes = picture::read(path)?;
+    let size = picture::size(path, &bytes)?;
+    if to_the_last_pixel {
+        picture::decode(path, &bytes, &picture::Reading::default())?;
+    }
+    Ok((bytes, size))
+}
+
+/// Names the setting that also cures it.
+fn or_leave_out(error: Error) -> Error {
+    let hint = format!("{}, or set skip_broken_images=true to leave it out", error.hint);
+    error.hint(hint)
+}
+
 /// SHA-256 in hexadecimal.
-fn content_hash(bytes: &[u8]) -> String {
+pub fn content_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

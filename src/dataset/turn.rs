@@ -1,7 +1,7 @@
 //! Turned pictures without empty corners.
 
 use super::buckets::Bucket;
-use super::crop::{Crop, resample};
+use super::crop::{Crop, Filter, resample};
 use fast_image_resize::ResizeError;
 use image::RgbImage;
 
@@ -45,7 +45,7 @@ pub(super) fn resample_turned(
     let step = (window.width / bucket.width as f64, window.height / bucket.height as f64);
     let box_size =
         Bucket { width: (across / step.0).ceil() as usize, height: (down / step.1).ceil() as usize };
-    let scaled = resample(picture, &around, box_size)?;
+    let scaled = resample(picture, &around, box_size, Filter::Lanczos)?;
     let (sin, cos) = degrees.to_radians().sin_cos();
     let to_box = (box_size.width as f64 / across, box_size.height as f64 / down);
     let at = |x: u32, y: u32| {

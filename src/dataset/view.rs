@@ -2,7 +2,7 @@
 
 use super::augmentation::{Augmentation, Change};
 use super::buckets::Bucket;
-use super::crop::{Crop, resample};
+use super::crop::{Crop, Filter, resample};
 use super::framing::{Framing, Place};
 use super::jitter;
 use super::picture_draw::PictureDraw;
@@ -45,7 +45,7 @@ impl View {
     /// The view of `picture` at the size of `bucket`.
     pub(super) fn render(&self, picture: &RgbImage, bucket: Bucket) -> Result<RgbImage, ResizeError> {
         let mut shown = match self.change.degrees {
-            0.0 => resample(picture, &self.crop, bucket)?,
+            0.0 => resample(picture, &self.crop, bucket, Filter::Lanczos)?,
             degrees => turn::resample_turned(picture, &self.crop, degrees, bucket)?,
         };
         jitter::apply(&mut shown, &self.change);
