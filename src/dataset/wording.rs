@@ -88,6 +88,9 @@ impl Wording {
             let draws = at.draws(Purpose::CaptionWildcard);
             with_choices(rest, |choice, alternatives| draws.below(choice, alternatives))
         });
+        if chosen.is_none() && !self.takes_apart(rest) {
+            return self.finished(None, caption.to_owned());
+        }
         let rest = chosen.as_deref().unwrap_or(rest);
         if !self.takes_apart(rest) {
             return self.finished(lead, rest.to_owned());
@@ -107,6 +110,9 @@ impl Wording {
     pub fn plain(&self, caption: &str) -> String {
         let (lead, rest) = self.without_lead(caption);
         let chosen = self.wildcards.then(|| with_choices(rest, |_, _| 0));
+        if chosen.is_none() && !self.takes_apart(rest) {
+            return self.finished(None, caption.to_owned());
+        }
         let rest = chosen.as_deref().unwrap_or(rest);
         let text = if self.takes_apart(rest) { self.joined(&self.parts(rest)) } else { rest.to_owned() };
         self.finished(lead, text)
@@ -120,10 +126,12 @@ impl Wording {
 
     fn without_lead<'a>(&'a self, caption: &'a str) -> (Option<&'a str>, &'a str) {
         let lead = self.lead.as_deref().map(str::trim).filter(|lead| !lead.is_empty());
-        match lead.and_then(|lead| Some((lead, caption.strip_prefix(lead)?))) {
-            Some((lead, rest)) => (Some(lead), rest),
-            None => (None, caption),
-        }
+        let Some(rest) = lead.and_then(|lead| caption.strip_prefix(lead)) else { return (None, caption) };
+        // A separator behind it goes with it.
+        let separator = self.separator.trim();
+        let behind = rest.trim_start().strip_prefix(separator).filter(|_| !separator.is_empty());
+        let rest = behind.unwrap_or(rest);
+        (Some(&caption[..caption.len() - rest.len()]), rest)
     }
 
     fn parts<'a>(&self, caption: &'a str) -> Parts<'a> {

@@ -387,6 +387,9 @@ fn wording(backend: &BackendSettings) -> Wording {
         keep_marker: backend.keep_tokens_separator.clone(),
         inner_separator: backend.secondary_separator.clone(),
         wildcards: backend.enable_wildcard,
-        lead: backend.instance_prompt.clone().filter(|_| backend.prepend_instance_prompt),
+        lead: match backend.prepend_instance_prompt {
+            true => backend.instance_prompt.clone(),
+            false => backend.trigger_word.clone(),
+        },
     }
 }
