@@ -284,11 +284,6 @@ fn files_that_are_no_lora_for_this_model_are_refused() {
         .flat_map(|name| pair(&name, [".lora_down.weight", ".lora_up.weight"], &unknown, unknown.b.clone()));
     let error = refused(&pairs.collect(), None);
     assert!(error.cause.contains("down_blocks_0") && error.cause.contains("and 2 more"), "{error}");
-
-    let q = "transformer.transformer_blocks.0.attn.to_q";
-    let mut dora = pair(q, [".lora_A.weight", ".lora_B.weight"], &unknown, unknown.b.clone());
-    dora.push(weight(&format!("{q}.lora_magnitude_vector"), vec![8]));
-    assert!(refused(&dora, None).cause.contains("DoRA"));
 }
 
 #[test]

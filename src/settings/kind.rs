@@ -396,6 +396,9 @@ fn numbers(value: &Value, low: f64, high: f64) -> Result<Value, String> {
 const MOST_BLOCKS: i64 = 1000;
 
 fn blocks(value: &Value) -> Result<Value, String> {
+    if value.as_array().is_some_and(Vec::is_empty) {
+        return Ok(Value::Null);
+    }
     if value.as_str().is_some_and(|word| word.trim().eq_ignore_ascii_case("all")) {
         return Ok(Value::Null);
     }

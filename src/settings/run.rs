@@ -85,13 +85,13 @@ pub struct RunSettings {
     pub lora_alpha: f64,
     pub use_rslora: bool,
     pub use_dora: bool,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default)]
     pub rank_pattern: Map<String, Value>,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default)]
     pub alpha_pattern: Map<String, Value>,
     pub lora_dropout: f64,
     pub lora_targets: LoraTargets,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub lora_blocks: Vec<usize>,
     pub lora_init_type: LoraInit,
     pub init_lora: Option<PathBuf>,

@@ -113,7 +113,6 @@ fn what_cannot_be_honoured_stops_with_a_reason() {
         ("fp8_base = true", "fp8_base"),
         ("network_train_text_encoder_only = true", "network_train_text_encoder_only"),
         ("apply_t5_attn_mask = true", "apply_t5_attn_mask"),
-        ("clip_l_dropout_rate = 0.1", "clip_l_dropout_rate"),
         ("optimiser_type = 'x'", "optimizer_type"),
         ("reg_data_dir = 'reg'", "dataset_config"),
     ] {
@@ -163,7 +162,6 @@ fn data_sets_that_cannot_be_honoured_are_refused() {
     for (more, says) in [
         ("num_repeats = 0", "num_repeats"),
         ("num_repeats = 'x'", "num_repeats"),
-        ("color_aug = true", "color_aug"),
         ("resolution = [1, 2, 3]", "resolution"),
         ("num_repaets = 3", "`num_repeats`"),
         ("conditioning_data_dir = 'c'", "conditioning_data_dir"),

@@ -167,6 +167,8 @@ fn dialect(entries: &Map<String, Value>) -> Dialect {
     let has = |keys: &[&str]| names.iter().any(|name| keys.contains(&name.as_str()));
     let dashes = || entries.keys().any(|name| name.trim().starts_with("--"));
     match () {
+        // Every settings.json that a run leaves has this key.
+        () if has(&["modulation_steps"]) => Dialect::Sargent,
         () if has(KOHYA_ONLY) && !has(NEVER_KOHYA) => Dialect::Kohya,
         () if has(SIMPLETUNER_ONLY) || dashes() => Dialect::SimpleTuner,
         () => Dialect::Sargent,

@@ -124,7 +124,7 @@ fn what_simpletuner_resolves_by_itself_is_no_mistake() {
         "validation_guidance": 1.0, "validation_guidance_skip_layers": [7, 8, 9], "minimum_image_size": 256}));
     assert_eq!((s.flow_schedule_shift, s.flow_schedule_auto_shift, s.seed), (3.0, false, 42));
     assert!(s.validation_guidance_skip_layers.is_empty());
-    assert_eq!(s.origin.of_data_sets["minimum_image_size"], 256);
+    assert_eq!(s.minimum_image_size, 256.0);
     for key in ["flow_schedule_auto_shift", "validation_guidance_skip_layers", "--seed"] {
         assert!(s.ignored.iter().any(|(name, _)| name == key), "{key}");
     }
