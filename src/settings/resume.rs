@@ -8,7 +8,8 @@ use serde_json::Value;
 /// Refuses rows of `table` that are fixed on resume and differ between `before` and `now`, both complete.
 pub fn refuse_change(table: &'static [Section], before: &Value, now: &Value) -> Result<()> {
     let change = |key: &'static Key| {
-        let (before, now) = (&before[key.name], &now[key.name]);
+        // The version that began the run may not have had this setting.
+        let (before, now) = (before.get(key.name)?, &now[key.name]);
         (!same(before, now)).then(|| (key.name, format!("was {} and is now {}", shown(before), shown(now))))
     };
     let changes: Vec<_> =
