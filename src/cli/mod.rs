@@ -6,6 +6,7 @@ mod demo;
 mod device;
 mod doctor;
 mod failure;
+mod init;
 mod overrides;
 mod plan;
 mod sample;
@@ -36,6 +37,7 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Init(init::InitArgs),
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
@@ -45,6 +47,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   sargent demo                                      watch a LoRA being trained, on any machine
+  sargent init run --model MODEL --images pictures  settings that fit the pictures and the card
   sargent plan config.json                          pictures, steps, memory and disk of a run
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
@@ -73,6 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(&args, device),
+        Command::Init(args) => init::run(&args, device),
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),

@@ -42,7 +42,7 @@ Examples:
 const USUAL_CARD: Architecture = Architecture { compute: 89, multiprocessors: 128, shared_memory: 99 << 10 };
 
 /// What is planned for; no card is opened.
-fn limits(choice: Choice) -> Limits {
+pub(super) fn limits(choice: Choice) -> Limits {
     match choice {
         Choice::Auto | Choice::Cpu => Cpu::new().limits(),
         Choice::Cuda { memory } => {

@@ -12,6 +12,7 @@ mod order;
 mod picture;
 mod sample;
 mod scan;
+mod survey;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
@@ -19,6 +20,7 @@ pub use crop::{Crop, Pixels};
 pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
+pub use survey::{Surveyed, has_pictures, survey};
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;

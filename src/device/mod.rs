@@ -100,8 +100,11 @@ impl FromStr for Choice {
     }
 }
 
-/// `24GiB`, `16GB` or plain bytes.
-fn parse_size(text: &str) -> Result<u64> {
+/// Bytes of a memory size: `24GiB`, `16GB` or plain bytes.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_size(text: &str) -> Result<u64> {
     const UNITS: [(&str, f64); 5] =
         [("GiB", 1073741824.0), ("MiB", 1048576.0), ("GB", 1e9), ("MB", 1e6), ("", 1.0)];
     UNITS

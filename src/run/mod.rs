@@ -2,10 +2,11 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way and [`watch`] over it; [`sampling`] draws one picture.
+//! way and [`watch`] over it; [`sampling`] draws one picture. [`init`] makes settings for a folder of pictures.
 
 pub mod disk;
 pub mod forecast;
+pub mod init;
 pub mod opening;
 pub mod sampling;
 pub mod training;

@@ -25,7 +25,7 @@ pub use choices::{
     LossWeighting, LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 pub use document::{document, help};
-pub use keys::{Effect, Key, Section};
+pub use keys::{Effect, Key, Section, name_of};
 pub use kind::Kind;
 pub use prompts::ValidationPrompt;
 pub use run::{RunSettings, parse_settings_bytes};
