@@ -19,7 +19,6 @@ mod golden {
     mod heads;
     mod lora_grads;
     mod lora_training;
-    mod lowering;
     mod micro_attention;
     mod micro_norms;
     mod mmdit;

@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod run {
+    mod adapters;
     mod beginning;
+    mod captions;
     mod checkpoints;
     mod disk;
     mod drawing;
     mod emulated;
     mod encoding;
+    mod exporting;
     mod guarding;
     mod interrupting;
     mod mistakes;
     mod optimizers;
     mod planning;
+    mod reporting;
     mod surgery;
     mod workshop;
 }

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 /// - `settings` are words and numbers: only `train` (recipe, checkpoints), `run` and `cli` read them. The other rooms
 ///   get plain structs.
 /// - `cache` keeps its entries as safetensors files, whose reader and writer are in `weights`.
-/// - The values of a LoRA (`models::adapter::LoraModule`) belong to the adapters; `export` writes and reads them as
-///   files. So `export` imports `models`, and models know no file format of a LoRA.
+/// - The values of an adapter (`models::adapter::AdapterModule`) belong to the adapters; `export` writes and reads them
+///   as files. So `export` imports `models`, and models know no file format of an adapter.
+/// - `export` draws the start of a decomposition, so it needs `random`.
 /// - `train` imports `export`, because a checkpoint holds the LoRA in the form in which it is exported.
 /// - `report` gets numbers and pictures as plain values and knows nothing of a run.
 /// - `run` wires the rooms and prints nothing; `cli` prints.
@@ -34,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("autograd", &["device", "error", "kernels", "tensor"]),
     ("ops", &["autograd", "error", "kernels", "tensor"]),
     ("models", &["autograd", "device", "error", "kernels", "ops", "random", "tensor", "weights"]),
-    ("export", &["error", "models", "tensor", "weights"]),
+    ("export", &["error", "models", "random", "tensor", "weights"]),
     ("encode", &["autograd", "cache", "dataset", "device", "error", "models", "weights"]),
     ("validate", &["autograd", "cache", "diffusion", "error", "models", "tensor", "weights"]),
     (
@@ -79,7 +80,13 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "weights",
         ],
     ),
-    ("cli", &["autograd", "device", "doctor", "encode", "error", "files", "report", "run", "settings"]),
+    (
+        "cli",
+        &[
+            "autograd", "dataset", "device", "doctor", "encode", "error", "export", "files", "report", "run",
+            "settings",
+        ],
+    ),
 ];
 
 /// The files with `unsafe` code, and why each needs it.

@@ -216,6 +216,11 @@ impl Program {
         tensor.retention = tensor.retention.max(retention);
     }
 
+    /// Lets `id` be made again under every policy: it is larger than it is costly.
+    pub fn forget(&mut self, id: TensorId) {
+        self.tensors[id.index()].retention = Retention::Never;
+    }
+
     /// Marks a tensor as read from outside after the run.
     pub fn output(&mut self, id: TensorId) {
         if !self.outputs.contains(&id) {

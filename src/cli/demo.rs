@@ -73,6 +73,7 @@ fn places(out: &Path) -> String {
     let out = out.display();
     format!(
         "\
+the run, told:     {out}/output/report.html
 before and after:  {out}/output/before_after.png
 other strengths:   {out}/output/strengths.png
 single images:     {out}/output/validation/

@@ -181,8 +181,8 @@ fn report(setup: &Setup, dir: &Path) -> String {
         "{} steps, {} an epoch; {} of memory, {} of disk",
         forecast.total_steps,
         forecast.steps_per_epoch,
-        gibibytes(forecast.memory.training_peak as u64),
-        gibibytes(forecast.disk.caches + forecast.disk.checkpoints)
+        plan::size(forecast.memory.training_peak as u64).trim(),
+        plan::size(forecast.disk.caches + forecast.disk.checkpoints).trim()
     ));
     let config = dir.join(FILES[2]);
     lines.push(format!("written  {}", FILES.join(", ")));
@@ -193,7 +193,7 @@ fn report(setup: &Setup, dir: &Path) -> String {
 
 /// A setting, its value, and why, the latter in lines of its own column.
 fn row(reason: &Reason) -> String {
-    const MARGIN: usize = 30;
+    const MARGIN: usize = 32;
     let head = format!("{} {}", reason.key, reason.value);
     let mut lines = Vec::new();
     let mut line = format!("{head:<MARGIN$}");

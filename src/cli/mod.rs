@@ -2,13 +2,18 @@
 //!
 //! Results go to stdout, everything that is said meanwhile to stderr.
 
+mod captions;
 mod demo;
 mod device;
 mod doctor;
+mod export;
 mod failure;
 mod init;
+mod inspect;
 mod overrides;
 mod plan;
+mod readers;
+mod report;
 mod sample;
 mod terminal;
 mod train;
@@ -41,6 +46,10 @@ enum Command {
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
+    Report(report::ReportArgs),
+    Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
+    Captions(captions::CaptionsArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -49,9 +58,12 @@ Examples:
   sargent demo                                      watch a LoRA being trained, on any machine
   sargent init run --model MODEL --images pictures  settings that fit the pictures and the card
   sargent plan config.json                          pictures, steps, memory and disk of a run
+  sargent captions pictures --trigger k4s4          what captions say, and which words an encoder cuts
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent inspect lora.safetensors                  what is in a LoRA, and how programs take it
+  sargent export lora.safetensors --to kohya        a LoRA in another program's form
   sargent doctor                                    is the card all right, and every kernel on it?
 
 `sargent COMMAND --help` says more; that of `train` lists every setting.
@@ -80,6 +92,10 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),
+        Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Captions(args) => captions::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
     }
 }

@@ -127,7 +127,7 @@ fn table(forecast: &Forecast) -> String {
 }
 
 /// Bytes for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     match bytes {
         b if b >= 1e9 => format!("{:8.2} GiB", b / (1u64 << 30) as f64),

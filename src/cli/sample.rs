@@ -5,6 +5,7 @@ use super::overrides::{self, Override};
 use super::{device, terminal};
 use crate::device::Choice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::export;
 use crate::run::sampling::{self, Request};
 use crate::settings::{RunSettings, Size};
 use std::convert::Infallible;
@@ -101,6 +102,7 @@ pub fn run(args: &SampleArgs, device: Option<Choice>) -> std::result::Result<(),
     refuse_other_than_png(&args.out)?;
     let settings = settings(args)?;
     args.loras.iter().try_for_each(refuse_missing)?;
+    args.loras.iter().try_for_each(say_what_is_left_out)?;
     terminal::ignored_settings(&settings.ignored);
     let device = device::announced(device, settings.device)?;
     let request = Request {
@@ -167,6 +169,15 @@ fn refuse_other_than_png(path: &Path) -> Result<()> {
     }
     let place = format!("--out {}", path.display());
     Err(Error::new(ErrorKind::Usage, place, "only PNG files are written").hint("let the name end in .png"))
+}
+
+/// A LoRA's changes of text encoders have no effect here.
+fn say_what_is_left_out(lora: &LoraFile) -> Result<()> {
+    for (encoder, tensors) in export::text_encoders(&lora.path)? {
+        let path = lora.path.display();
+        terminal::note(format_args!("left out: {tensors} tensors of {path} that change {encoder}"));
+    }
+    Ok(())
 }
 
 fn refuse_missing(lora: &LoraFile) -> Result<()> {

@@ -6,21 +6,24 @@
 mod buckets;
 mod captions;
 mod crop;
+mod folder;
 mod held_out;
 mod jpeg;
 mod order;
 mod picture;
 mod sample;
 mod scan;
-mod survey;
 
 pub use buckets::{Bucket, bucket_for, buckets_at};
-pub use captions::{CaptionStrategy, caption_dropped, caption_variant};
+pub use captions::{
+    Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
+    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant, has_metadata, has_trigger, with_trigger,
+};
 pub use crop::{Crop, Pixels};
+pub use folder::{FoundPicture, has_pictures, pictures_in};
 pub use held_out::hold_out;
 pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
 pub use sample::Sample;
-pub use survey::{Surveyed, has_pictures, survey};
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
@@ -33,10 +36,8 @@ pub struct Source {
     pub id: String,
     /// The folder, walked recursively.
     pub folder: PathBuf,
-    /// Where captions come from.
-    pub captions: CaptionStrategy,
-    /// Text put before every caption, with one space between.
-    pub prepend: Option<String>,
+    /// Where captions come from, and what is done to them.
+    pub captions: CaptionOptions,
     /// How often an epoch shows each picture; 1 is once.
     pub passes: usize,
     /// The side of the square bucket in pixels; the other buckets have about the same area.
@@ -101,10 +102,12 @@ impl Dataset {
         check_side(&buckets[0], source, options.max_side, None)?;
         let found = scan::pictures(&source.folder)?;
         self.notes.extend(found.notes);
+        let captions = Captions::open(&source.captions, &source.folder, &found.pictures)?;
+        self.notes.extend_from_slice(captions.notes());
         let read: Vec<Result<Sample>> = found
             .pictures
             .par_iter()
-            .map(|path| Sample::read(path, source, &buckets, options.check_pixels))
+            .map(|path| Sample::read(path, source, &captions, &buckets, options.check_pixels))
             .collect();
         let (good, broken): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
         let good = good.into_iter().filter_map(Result::ok);

@@ -1,7 +1,7 @@
 //! One picture with its captions, as training sees it.
 
 use super::crop::{Crop, Pixels, resample};
-use super::{Bucket, Source, bucket_for, picture};
+use super::{Bucket, Captions, Source, bucket_for, picture};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -30,13 +30,19 @@ impl Sample {
     ///
     /// # Errors
     /// A picture or caption that cannot be used; with `check_pixels` the last pixel has been decoded.
-    pub(super) fn read(path: &Path, source: &Source, buckets: &[Bucket], check_pixels: bool) -> Result<Self> {
+    pub(super) fn read(
+        path: &Path,
+        source: &Source,
+        captions: &Captions,
+        buckets: &[Bucket],
+        check_pixels: bool,
+    ) -> Result<Self> {
         let bytes = picture::read(path)?;
         let size = picture::size(path, &bytes)?;
         if check_pixels {
             picture::decode(path, &bytes)?;
         }
-        let captions = source.captions.captions(path, source.prepend.as_deref())?;
+        let captions = captions.of(path)?;
         let bucket = bucket_for(size.0 as usize, size.1 as usize, buckets)
             .ok_or_else(|| Error::setting("resolution", "gives no bucket"))?;
         Ok(Self {

@@ -37,8 +37,7 @@ fn options(folder: &Path) -> DatasetOptions {
         sources: vec![Source {
             id: "pictures".into(),
             folder: folder.to_owned(),
-            captions: CaptionStrategy::TextFile,
-            prepend: None,
+            captions: CaptionOptions::new(CaptionStrategy::TextFile),
             passes: 1,
             resolution: 128,
             only_square: false,
@@ -92,8 +91,8 @@ fn sources_follow_one_another_with_their_own_settings() {
     second.picture("a_cat.png", 256, 256);
     let mut options = first.options();
     let mut other = second.options().sources.remove(0);
-    other.captions = CaptionStrategy::FileName;
-    other.prepend = Some("k4s4,".into());
+    other.captions.strategy = CaptionStrategy::FileName;
+    other.captions.prefix = Some("k4s4,".into());
     (other.passes, other.resolution) = (6, 256);
     options.sources.push(other);
     let dataset = Dataset::open(&options).unwrap();

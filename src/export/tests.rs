@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{Error, ErrorKind};
-use crate::models::adapter::LoraModule;
+use crate::models::adapter::{AdapterModule, Change, Matrix};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -14,6 +14,56 @@ type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 const RANK: usize = 4;
 const SCALE: f64 = 0.5;
 const WIDTH: usize = 8;
+
+/// A pair.
+#[derive(Debug, Clone)]
+struct LoraModule {
+    module: String,
+    rank: usize,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    scale: f64,
+}
+
+impl LoraModule {
+    fn in_features(&self) -> usize {
+        self.a.len() / self.rank
+    }
+
+    fn out_features(&self) -> usize {
+        self.b.len() / self.rank
+    }
+
+    fn general(&self) -> AdapterModule {
+        let (rows, columns) = (self.rank, self.in_features());
+        let a = Matrix { rows, columns, values: self.a.clone() };
+        let b = Matrix { rows: self.out_features(), columns: self.rank, values: self.b.clone() };
+        let change = Change::LowRank { a, b, scale: self.scale };
+        AdapterModule { module: self.module.clone(), change, magnitude: None }
+    }
+
+    fn of(module: AdapterModule) -> Self {
+        let AdapterModule { module, change: Change::LowRank { a, b, scale }, magnitude: None } = module
+        else {
+            panic!("not a pair: {module:?}");
+        };
+        Self { module, rank: a.rows, a: a.values, b: b.values, scale }
+    }
+}
+
+fn read_lora(path: &Path) -> crate::error::Result<Vec<LoraModule>> {
+    Ok(read_adapters(path)?.into_iter().map(LoraModule::of).collect())
+}
+
+fn write_lora(
+    path: &Path,
+    modules: &[LoraModule],
+    dtype: SaveDtype,
+    about: &Value,
+) -> crate::error::Result<()> {
+    let modules: Vec<_> = modules.iter().map(LoraModule::general).collect();
+    write_adapters(path, &modules, dtype, about)
+}
 
 fn values(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + salt * 101) % 64) as f32 / 32.0 - 1.0).collect()
@@ -306,4 +356,172 @@ fn weights_that_are_not_finite_are_not_written() {
         assert!(error.place.contains("ff.net.0.proj.lora_B"));
         assert!(!path.exists());
     }
+}
+
+/// A file of tensors made of `values`, read in full.
+fn read_all(tensors: &Tensors) -> crate::error::Result<AdapterFile> {
+    let folder = tempfile::tempdir().unwrap();
+    AdapterFile::read(&save(&folder, tensors, None))
+}
+
+fn tensor(name: &str, shape: &[usize], salt: usize) -> (String, Vec<usize>, Vec<f32>) {
+    (name.to_owned(), shape.to_vec(), values(shape.iter().product(), salt))
+}
+
+#[test]
+fn loha_and_lokr_are_read_with_their_scales() {
+    use crate::models::adapter::Change;
+    let q = "lycoris_transformer_blocks_0_attn_to_q";
+    let k = "lycoris_transformer_blocks_0_attn_to_k";
+    let v = "transformer.transformer_blocks.0.attn.to_v";
+    let tensors = vec![
+        tensor(&format!("{q}.hada_w1_a"), &[8, 2], 1),
+        tensor(&format!("{q}.hada_w1_b"), &[2, 8], 2),
+        tensor(&format!("{q}.hada_w2_a"), &[8, 2], 3),
+        tensor(&format!("{q}.hada_w2_b"), &[2, 8], 4),
+        (format!("{q}.alpha"), vec![1], vec![3.0]),
+        tensor(&format!("{k}.lokr_w1"), &[2, 2], 5),
+        tensor(&format!("{k}.lokr_w2_a"), &[4, 1], 6),
+        tensor(&format!("{k}.lokr_w2_b"), &[1, 4], 7),
+        (format!("{k}.alpha"), vec![], vec![0.5]),
+        // Whole factors: the scale is 1 whatever alpha says.
+        tensor(&format!("{v}.lokr_w1"), &[2, 2], 8),
+        tensor(&format!("{v}.lokr_w2"), &[4, 4], 9),
+        (format!("{v}.alpha"), vec![], vec![10000.0]),
+        tensor(&format!("{v}.dora_scale"), &[8, 1], 10),
+    ];
+    let file = read_all(&tensors).unwrap();
+    let scale = |module: &str| {
+        let found = file.modules.iter().find(|found| found.module.ends_with(module)).unwrap();
+        weight_change::scale(&found.change)
+    };
+    assert_eq!((scale("to_q"), scale("to_k"), scale("to_v")), (1.5, 0.5, 1.0));
+    assert!(matches!(&file.modules[2].change, Change::Kronecker { .. }));
+    assert_eq!(file.modules[2].magnitude.as_ref().unwrap().len(), 8);
+}
+
+#[test]
+fn block_diagonal_pairs_come_apart_with_the_rank_of_each() {
+    let parts = ["to_q", "to_k", "to_v"];
+    let name = "lora_unet_joint_blocks_0_x_block_attn_qkv";
+    let modules: Vec<LoraModule> = parts
+        .iter()
+        .map(|part| module(&format!("transformer_blocks.0.attn.{part}"), WIDTH, part.len() + 40))
+        .collect();
+    let down: Vec<f32> = modules.iter().flat_map(|module| module.a.clone()).collect();
+    let mut up = vec![0.0; 3 * WIDTH * 3 * RANK];
+    for (part, module) in modules.iter().enumerate() {
+        for row in 0..WIDTH {
+            let at = (part * WIDTH + row) * 3 * RANK + part * RANK;
+            up[at..at + RANK].copy_from_slice(&module.b[row * RANK..][..RANK]);
+        }
+    }
+    let tensors = vec![
+        (format!("{name}.lora_down.weight"), vec![3 * RANK, WIDTH], down),
+        (format!("{name}.lora_up.weight"), vec![3 * WIDTH, 3 * RANK], up),
+        (format!("{name}.alpha"), vec![], vec![(3.0 * SCALE * RANK as f64) as f32]),
+    ];
+    let read = read_back(&tensors, None).unwrap();
+    assert!(read.iter().all(|module| module.rank == RANK));
+    assert_same_change(&read, &modules);
+}
+
+#[test]
+fn kohyas_split_qkv_is_told_and_can_be_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "lora_unet_joint_blocks_0_x_block_attn_qkv";
+    let other = "lora_unet_joint_blocks_0_x_block_attn_proj";
+    let mut tensors = vec![
+        tensor(&format!("{name}.lora_down.weight"), &[6, 8], 1),
+        tensor(&format!("{name}.lora_up.weight"), &[24, 6], 2),
+        (format!("{name}.alpha"), vec![], vec![2.0]),
+    ];
+    tensors.extend([
+        tensor(&format!("{other}.lora_down.weight"), &[2, 8], 1),
+        tensor(&format!("{other}.lora_up.weight"), &[8, 2], 2),
+        (format!("{other}.alpha"), vec![], vec![2.0]),
+    ]);
+    let path = save(&folder, &tensors, None);
+    assert!(!AdapterFile::read(&path).unwrap().is_split_qkv());
+    let views = tensors.iter().map(|(name, shape, values)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).unwrap())
+    });
+    let arguments = HashMap::from([("ss_network_args".to_owned(), r#"{"split_qkv": "True"}"#.to_owned())]);
+    safetensors::serialize_to_file(views, Some(arguments), &path).unwrap();
+    let mut file = AdapterFile::read(&path).unwrap();
+    assert!(file.is_split_qkv());
+    let scales = |file: &AdapterFile| -> Vec<f64> {
+        file.modules.iter().map(|module| weight_change::scale(&module.change)).collect()
+    };
+    assert_eq!(scales(&file), [1.0 / 3.0, 1.0, 1.0 / 3.0, 1.0 / 3.0]);
+    file.restore_split_qkv();
+    assert_eq!(scales(&file), [1.0; 4]);
+}
+
+#[test]
+fn text_encoders_are_kept_apart_and_alone_they_are_no_lora_of_the_transformer() {
+    let te = "lora_te1_text_model_encoder_layers_0_mlp_fc1";
+    let mut tensors = vec![
+        tensor(&format!("{te}.lora_down.weight"), &[2, 8], 1),
+        tensor(&format!("{te}.lora_up.weight"), &[8, 2], 2),
+    ];
+    let alone = read_all(&tensors).unwrap();
+    assert_eq!(alone.text_encoders["CLIP-L"].len(), 2);
+    assert!(alone.require_whole().unwrap_err().cause.contains("CLIP-L"));
+    let good = module("transformer_blocks.0.attn.to_q", WIDTH, 0);
+    let q = "transformer.transformer_blocks.0.attn.to_q";
+    tensors.extend(pair(q, [".lora_A.weight", ".lora_B.weight"], &good, good.b.clone()));
+    assert_eq!(read_all(&tensors).unwrap().require_whole().unwrap().modules.len(), 1);
+}
+
+#[test]
+fn mixed_and_unsupported_kinds_are_refused_with_the_reason() {
+    let q = "transformer.transformer_blocks.0.attn.to_q";
+    let good = module("transformer_blocks.0.attn.to_q", WIDTH, 0);
+    let pair = || pair(q, [".lora_A.weight", ".lora_B.weight"], &good, good.b.clone());
+    let refused = |extra: Vec<(String, Vec<usize>, Vec<f32>)>| {
+        let mut tensors = pair();
+        tensors.extend(extra);
+        read_all(&tensors).unwrap_err().cause
+    };
+    assert!(refused(vec![tensor(&format!("{q}.lokr_w1"), &[2, 2], 1)]).contains("mixes"));
+    assert!(refused(vec![tensor(&format!("{q}.lora_mid.weight"), &[4, 4, 3, 3], 1)]).contains("Tucker"));
+    assert!(refused(vec![tensor(&format!("{q}.diff"), &[8, 8], 1)]).contains("whole difference"));
+    assert!(refused(vec![tensor(&format!("{q}.dora_scale"), &[1, 8], 1)]).contains("input axis"));
+    assert!(refused(vec![tensor(&format!("{q}.dora_scale"), &[3, 1], 1)]).contains("8 magnitudes"));
+    assert!(refused(vec![tensor(&format!("{q}.lora_down.weight"), &[4, 8], 1)]).contains("twice"));
+    let lone = vec![(format!("{q}.alpha"), vec![], vec![1.0])];
+    assert!(read_all(&lone).unwrap_err().cause.contains("not a LoRA"));
+}
+
+#[test]
+fn inspect_tells_what_is_in_a_file_and_warns_of_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let modules = two_modules();
+    let mut tensors: Tensors = modules
+        .iter()
+        .flat_map(|module| {
+            let name = format!("transformer.{}", module.module);
+            let mut all = pair(&name, [".lora_A.weight", ".lora_B.weight"], module, module.b.clone());
+            all.extend(alpha(&name));
+            all
+        })
+        .collect();
+    tensors.push(("something.else".to_owned(), vec![1], vec![0.0]));
+    let found = inspect(&save(&folder, &tensors, None), None).unwrap();
+    assert_eq!((found.modules.len(), found.parameters), (2, 4 * 8 * 2 + 4 * 8 + 4 * 32));
+    for (module, expected) in found.modules.iter().zip(&modules) {
+        assert_eq!((module.rank, module.alpha, module.scale), (Some(RANK), 2.0, SCALE));
+        let norm = merged(expected).iter().map(|value| value * value).sum::<f64>().sqrt();
+        assert!((module.delta_norm - norm).abs() < 1e-9 * norm);
+    }
+    assert!((found.modules.iter().map(|module| module.share).sum::<f64>() - 1.0).abs() < 1e-12);
+    assert_eq!(found.unknown, ["something.else"]);
+    assert!(found.warnings.iter().any(|warning| warning.contains("something.else")));
+    let diffusers = found.readers.iter().find(|reader| reader.reader == "diffusers").unwrap();
+    assert!(diffusers.refusal.as_ref().unwrap().contains("lora"));
+
+    tensors[0].2[3] = f32::NAN;
+    let found = inspect(&save(&folder, &tensors, None), None).unwrap();
+    assert!(found.warnings.iter().any(|warning| warning.contains("NaN")));
 }

@@ -66,6 +66,7 @@ pub mod attention;
 pub mod cast;
 pub mod channels;
 pub mod conv2d;
+pub mod effective_weight;
 pub mod flow;
 pub mod gated_multiply;
 pub mod gated_residual;
@@ -76,6 +77,7 @@ pub mod layer_norm;
 pub mod layer_norm_affine;
 pub mod linear;
 pub mod low_rank;
+pub mod magnitude;
 pub mod patchify;
 pub mod positions;
 pub mod qk_norm;
@@ -102,6 +104,14 @@ kernels! {
     low_rank::LowRankDownGradient,
     /// dB.
     low_rank::LowRankUpGradient,
+    /// W + s * join(F1, F2).
+    effective_weight::EffectiveWeight,
+    /// Gradients of the factors of [`effective_weight::EffectiveWeight`].
+    effective_weight::EffectiveWeightGradient,
+    /// DoRA's scale of every output.
+    magnitude::MagnitudeScale,
+    /// Gradient of DoRA's magnitudes.
+    magnitude::MagnitudeGradient,
     /// Softmax attention over one or two streams.
     attention::Attention,
     /// dQ, dK, dV of [`attention::Attention`].

@@ -3,8 +3,10 @@
 pub mod activation;
 pub mod attention;
 pub mod convolution;
+pub mod effective_weight;
 pub mod flow;
 pub mod linear;
+pub mod magnitude;
 pub mod modulation;
 pub mod patches;
 pub mod qk_norm;
@@ -19,6 +21,8 @@ pub fn derivative(kernel: &Kernel, d: &mut Derivation<'_>) -> Result<()> {
     match kernel {
         Kernel::Linear(node) => linear::linear_derivative(node, d),
         Kernel::LowRankDown(node) => linear::low_rank_down_derivative(node, d),
+        Kernel::EffectiveWeight(node) => effective_weight::derivative(node, d),
+        Kernel::MagnitudeScale(node) => magnitude::derivative(node, d),
         Kernel::Attention(node) => attention::derivative(node, d),
         Kernel::QkNorm(node) => qk_norm::derivative(node, d),
         Kernel::LayerNormModulate(node) => modulation::layer_norm_derivative(node, d),

@@ -1,4 +1,4 @@
-//! `metrics.jsonl` and `evaluation.jsonl`: one JSON object a line, in the order of the steps.
+//! The records of a run, `metrics.jsonl` and its like: one JSON object a line, in the order of the steps.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -49,6 +49,24 @@ pub struct EvaluationMetrics {
     pub seconds: f64,
 }
 
+/// The losses of a step's samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleLosses {
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Index in the dataset, noise level, and loss where it is a number.
+    pub samples: Vec<(usize, f64, Option<f64>)>,
+}
+
+/// Something that the run said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Finished optimizer steps.
+    pub step: u64,
+    /// What it said.
+    pub text: String,
+}
+
 /// A line of a log.
 pub trait Line: Serialize + DeserializeOwned {
     /// The optimizer step after which it was written.
@@ -62,6 +80,18 @@ impl Line for StepMetrics {
 }
 
 impl Line for EvaluationMetrics {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+impl Line for SampleLosses {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+impl Line for Note {
     fn step(&self) -> u64 {
         self.step
     }

@@ -1,10 +1,12 @@
-//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text; and the progress bar.
+//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text, the page; and the progress bar.
 
 mod canvas;
 mod font;
 pub mod grid;
 pub mod metrics;
+pub mod page;
 pub mod plot;
 pub mod png;
 pub mod progress;
+pub mod tally;
 pub mod tensorboard;

@@ -118,7 +118,7 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         batches_per_epoch: schedule.batches_per_epoch(),
         steps_per_epoch: schedule.steps_per_epoch(),
         total_steps: schedule.total_steps(),
-        adapted_layers: opened.recipe.adapters.pairs.len(),
+        adapted_layers: opened.recipe.adapters.all.len(),
         trainable_parameters: opened.persistent.trainable(),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },

@@ -2,12 +2,16 @@
 //!
 //! [`opening`] turns settings into everything that a run consists of, before a weight is read; [`forecast`] says
 //! what it would do; [`disk`] whether there is room for it; [`training`] does it, with [`validation`] images on the
-//! way and [`watch`] over it; [`sampling`] draws one picture. [`init`] makes settings for a folder of pictures.
+//! way and [`watch`] over it; [`report`] tells it in one page; [`sampling`] draws one picture, with weights into which
+//! `merged` puts what adapters change. [`init`] makes settings for a folder of pictures.
 
+pub mod captions;
 pub mod disk;
 pub mod forecast;
 pub mod init;
+mod merged;
 pub mod opening;
+pub mod report;
 pub mod sampling;
 pub mod training;
 pub mod validation;

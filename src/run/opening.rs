@@ -1,5 +1,6 @@
 //! From settings to everything that a run consists of, checked before a weight is read.
 
+use super::captions;
 use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
@@ -14,7 +15,7 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
-use crate::settings::{self, BackendSettings, CaptionStrategy, DataBackends, RunSettings, Size};
+use crate::settings::{self, BackendSettings, DataBackends, RunSettings, Size};
 use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
@@ -320,22 +321,10 @@ impl Opened {
 }
 
 fn source(backend: &BackendSettings) -> Source {
-    let prompt = backend.instance_prompt.clone();
-    let captions = match backend.caption_strategy {
-        _ if backend.only_instance_prompt => {
-            dataset::CaptionStrategy::InstancePrompt(prompt.clone().unwrap_or_default())
-        }
-        CaptionStrategy::Textfile => dataset::CaptionStrategy::TextFile,
-        CaptionStrategy::Filename => dataset::CaptionStrategy::FileName,
-        CaptionStrategy::InstancePrompt => {
-            dataset::CaptionStrategy::InstancePrompt(prompt.clone().unwrap_or_default())
-        }
-    };
     Source {
         id: backend.id.clone(),
         folder: backend.instance_data_dir.clone(),
-        captions,
-        prepend: prompt.filter(|_| backend.prepend_instance_prompt),
+        captions: captions::options(backend),
         passes: backend.passes() as usize,
         resolution: backend.resolution as usize,
         only_square: backend.only_square(),

@@ -4,17 +4,19 @@ use crate::autograd::Engine;
 use crate::cache::TextEmbeddings;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::export;
+use crate::export::{self, Changes};
 use crate::files;
-use crate::models::adapter::{Adapters, LoraModule, load};
+use crate::models::adapter::{AdapterModule, Adapters, Form, load};
 use crate::models::mmdit::MmditConfig;
 use crate::models::text::{TextEmbedding, TextEncoders};
 use crate::models::vae::Vae;
+use crate::models::weight_source::ModelWeights;
 use crate::report::png;
+use crate::run::merged::MergedWeights;
 use crate::run::opening::{check_size, check_skipped_blocks, open_model, skip_layers};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
-use crate::validate::{Drawing, Picture, PictureModel, Prompt};
+use crate::validate::{Drawing, Picture, PictureModel, Prompt, Shape};
 use std::path::{Path, PathBuf};
 
 /// What to draw.
@@ -45,7 +47,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
     check_size(&config, "--width and --height", request.size)?;
     check_skipped_blocks(&config, settings)?;
     refuse_unwritable(&request.out)?;
-    let (adapters, loaded) = read_loras(&config, &request.loras)?;
+    let Loras { adapters, values, changes } = Loras::read(&config, &request.loras)?;
     let picture = Picture {
         width: request.size.width as usize,
         height: request.size.height as usize,
@@ -71,9 +73,14 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
             persistent: &persistent,
             skipped_blocks: &settings.validation_guidance_skip_layers,
         };
-        load::write(&mut engine, &adapters, &loaded)?;
+        load::write(&mut engine, &adapters, &values)?;
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
-        Drawing::new(drawn).draw(&mut engine, prompt, picture)?
+        let mut drawing = Drawing::new(drawn);
+        let weights = MergedWeights { base: ModelWeights(&model.mmdit), changes: &changes };
+        for shape in Shape::of(&prompt, &picture) {
+            drawing.prepare(&mut engine, shape, &weights)?;
+        }
+        drawing.draw(&mut engine, prompt, picture)?
     };
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);
     let values = vae.decode(&mut engine, &latents, (picture.width, picture.height))?;
@@ -89,16 +96,45 @@ fn refuse_unwritable(out: &Path) -> Result<()> {
     written.map_err(|e| Error::io(out, &e).hint("choose another --out"))
 }
 
-/// The adapters of all files, and their values.
-fn read_loras(config: &MmditConfig, loras: &[(PathBuf, f64)]) -> Result<(Adapters, Vec<Vec<LoraModule>>)> {
-    let mut adapters = Adapters::default();
-    let mut loaded = Vec::new();
-    for (index, (path, strength)) in loras.iter().enumerate() {
-        let modules = export::read_lora(path)?;
-        adapters.pairs.extend(load::pairs(config, path, index, &modules, *strength)?);
-        loaded.push(modules);
+/// The adapters of all files.
+#[derive(Default)]
+struct Loras {
+    /// Low-rank pairs, which work beside the weights.
+    adapters: Adapters,
+    /// The values of each of them.
+    values: Vec<AdapterModule>,
+    /// Everything else, to be merged into the weights as they are loaded.
+    changes: Changes,
+}
+
+impl Loras {
+    fn read(config: &MmditConfig, files: &[(PathBuf, f64)]) -> Result<Self> {
+        let mut all = Vec::new();
+        for (index, (path, strength)) in files.iter().enumerate() {
+            let values = export::read_adapters(path)?;
+            let adapters = load::adapters(config, path, &format!("{index}."), &values, *strength)?;
+            all.extend(
+                adapters.into_iter().zip(values).map(|(adapter, values)| (adapter, values, *strength)),
+            );
+        }
+        // What follows magnitudes on a layer must see what they made of it, so such a layer is merged as a whole.
+        let is_pair = |form| matches!(form, Form::LowRank { .. });
+        let merged: Vec<String> = all
+            .iter()
+            .filter(|(adapter, ..)| adapter.with_magnitude || !is_pair(adapter.form))
+            .map(|(adapter, ..)| adapter.module.path.clone())
+            .collect();
+        let mut loras = Self::default();
+        for (adapter, values, strength) in all {
+            if merged.contains(&adapter.module.path) {
+                loras.changes.add(&adapter.module, &values, strength);
+            } else {
+                loras.adapters.all.push(adapter);
+                loras.values.push(values);
+            }
+        }
+        Ok(loras)
     }
-    Ok((adapters, loaded))
 }
 
 fn entry(text: TextEmbedding) -> TextEmbeddings {

@@ -7,13 +7,14 @@ use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
 use crate::export;
-use crate::models::adapter::{LoraModule, load};
+use crate::models::adapter::{AdapterModule, load};
 use crate::models::mmdit::config::LATENT_PIXEL;
 use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::plot;
 use crate::report::tensorboard::EventWriter;
+use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
 use crate::run::{Opened, disk};
@@ -119,7 +120,8 @@ pub fn train(
     output.write_settings(&as_used["run"], &as_used["data"])?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
-    let run = Running { opened, output: &output, observer, as_used, validation, watch, stop };
+    let report = Report::open(opened, &memory, &output, trainer.step())?;
+    let run = Running { opened, output: &output, observer, as_used, validation, watch, report, stop };
     run.go_on(trainer)
 }
 
@@ -220,6 +222,7 @@ struct Running<'r, 'a> {
     as_used: Value,
     validation: Option<Validation<'a>>,
     watch: Watch,
+    report: Report,
     stop: &'r AtomicBool,
 }
 
@@ -241,8 +244,15 @@ impl Running<'_, '_> {
     fn go_on(mut self, mut trainer: Trainer<'_>) -> std::result::Result<Outcome, Failed> {
         let mut records = Records::open(self.output, trainer.step())?;
         let alarm = self.watch.replay(self.output, trainer.step())?;
-        let outcome = self.steps(&mut trainer, &mut records, alarm);
-        outcome.map_err(|error| Failed { error: self.with_last_checkpoint(error), while_running: true })
+        let outcome = self.steps(&mut trainer, &mut records, alarm).and_then(|outcome| {
+            self.report.write(match outcome {
+                Outcome::Finished | Outcome::NothingToDo => "finished",
+                Outcome::Stopped(_) => "stopped",
+                Outcome::StoppedByGuard(_) => "stopped by the guard",
+            })?;
+            Ok(outcome)
+        });
+        outcome.map_err(|error| Failed { error: self.failed(trainer.step(), error), while_running: true })
     }
 
     /// The steps that are left, and what stands at the end; `alarm` is what the guard said of the last step that was
@@ -308,6 +318,7 @@ impl Running<'_, '_> {
         records.log.append(&metrics)?;
         records.events.scalars(report.step, &scalars(&metrics))?;
         self.observer.step(&metrics);
+        self.report.step(report)?;
         let mut alarm = self.watch.step(&metrics);
         let last = report.step == self.opened.schedule.total_steps() as u64;
         if last || due(report.step, settings.eval_steps) {
@@ -343,7 +354,7 @@ impl Running<'_, '_> {
             Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.folder.display()),
             None => "there is no good checkpoint to go back to".to_owned(),
         };
-        self.observer.note(&format!("{}; {good}", alarm.text()));
+        self.note(trainer.step(), &format!("{}; {good}", alarm.text()))?;
         match (settings.guard, back) {
             (GuardAction::Off | GuardAction::Warn, _) => Ok(Heeded::GoOn),
             (GuardAction::RollBack, Some(checkpoint))
@@ -380,10 +391,12 @@ impl Running<'_, '_> {
         self.as_used["course"] = json!(course);
         *records = Records::open(self.output, restored.step)?;
         self.watch.replay(self.output, restored.step)?;
-        self.observer.note(&format!(
+        self.report.go_back(restored.step)?;
+        let told = format!(
             "going back to step {} and on with {} times the learning rate",
             restored.step, course.rate_factor
-        ));
+        );
+        self.note(restored.step, &told)?;
         // From here on a run that is killed goes on along the new course.
         self.checkpoint(trainer)
     }
@@ -392,7 +405,22 @@ impl Running<'_, '_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Names the last good checkpoint in the hint of `error`.
+    /// Says something that the report keeps.
+    fn note(&mut self, step: u64, text: &str) -> Result<()> {
+        self.observer.note(text);
+        self.report.note(step, text)
+    }
+
+    /// Leaves `error` in the report, and names the last good checkpoint in its hint.
+    fn failed(&mut self, step: u64, error: Error) -> Error {
+        // The error at hand matters more than what the report may have to say.
+        let _ = self
+            .report
+            .note(step, &error.to_string())
+            .and_then(|()| self.report.write("stopped by an error"));
+        self.with_last_checkpoint(error)
+    }
+
     fn with_last_checkpoint(&self, mut error: Error) -> Error {
         let kept = checkpoint::list(self.output).unwrap_or_default();
         let last = match kept.iter().rev().find(|kept| kept.has_state) {
@@ -423,7 +451,7 @@ impl Running<'_, '_> {
     }
 
     /// The adapters as they are exported.
-    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<LoraModule>> {
+    fn modules(&self, trainer: &mut Trainer<'_>) -> Result<Vec<AdapterModule>> {
         let averaged = self.opened.recipe.average.is_some();
         let source = if averaged { Flat::Average } else { Flat::Parameters };
         load::collect(trainer.engine(), &self.opened.recipe.adapters, source)
@@ -439,6 +467,7 @@ impl Running<'_, '_> {
             let tag = format!("validation/{}_{}x{}", drawn.name, drawn.size.width, drawn.size.height);
             records.events.image(step, &tag, &drawn.picture)?;
         }
+        self.report.write("running")?;
         Ok(pictures)
     }
 
@@ -453,6 +482,8 @@ impl Running<'_, '_> {
             validation.draw_strengths(trainer.engine(), self.output, step)?;
         }
         checkpoint::export(self.output, trainer.step())?;
+        let (modules, dtype) = (self.modules(trainer)?, dtype(self.opened.settings.save_dtype));
+        self.observer.note(&export::proven(&self.output.lora(), &modules, dtype)?);
         let engine = trainer.engine();
         let (weights, persistent) = (engine.weight_bytes(), engine.persistent_bytes());
         let arena = engine.arena_bytes();

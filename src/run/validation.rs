@@ -99,7 +99,7 @@ impl<'a> Validation<'a> {
         let picture = self.opened.validation_picture(size);
         let mut row = Vec::new();
         for &strength in strengths {
-            let adapters = self.model.adapters.strengthened(strength);
+            let Some(adapters) = self.model.adapters.strengthened(strength) else { return Ok(()) };
             let mut drawing = Drawing::new(PictureModel { adapters: &adapters, ..self.model });
             let image = decoded(&mut drawing, &mut self.vae, engine, embeddings, picture)?;
             let mut about = about(&prompt.text, &settings.validation_negative_prompt, &picture, Some(step));

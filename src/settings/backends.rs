@@ -1,6 +1,8 @@
 //! The list of data sets (multidatabackend.json).
 
-use super::choices::{CaptionStrategy, CropAspect, CropStyle};
+use super::captions::{self, CaptionTable};
+use super::choices::{CaptionLines, CaptionStrategy, CropAspect, CropStyle};
+use super::elsewhere;
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
 use super::read::{self, Given};
@@ -30,6 +32,36 @@ pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
         .or(&["instance_data_root"]),
     key("caption_strategy", Choice(CaptionStrategy::WORDS), "", Weights,
         "Where captions come from. The run's by default."),
+    key("caption_lines", Choice(CaptionLines::WORDS), "", Weights,
+        "What the lines of a caption's text file are. The run's by default."),
+    key("disable_multiline_split", Switch, "", Reading,
+        "`true` is caption_lines `whole`."),
+    key("caption_extension", Text, "", Weights,
+        "What caption files end in. The run's by default."),
+    key("parquet", Block, "", Pinned,
+        "The table of captions, of the keys below.")
+        .or(&["csv"]),
+    key("csv_file", Source, "", Reading,
+        "`path` in the block `parquet`."),
+    key("csv_caption_column", Text, "", Reading,
+        "`caption_column` in the block `parquet`."),
+    key("metadata_file", Source, "", Reading,
+        "`path` in the block `parquet`: the table of caption_strategy `metadata`, if it is not called that.")
+        .or(&["in_json"]),
+    key("class_tokens", Text, "", Weights,
+        "The caption of a picture that has none: sd-scripts' key."),
+    key("caption_prefix", Text, "", Weights,
+        "Put before every caption, with a space between."),
+    key("caption_suffix", Text, "", Weights,
+        "Put behind every caption, with a space between."),
+    key("caption_filter_list", Texts, "", Weights,
+        "What is removed from captions: a list, or a `.txt` (one a line) or `.json` file of texts and regular \
+         expressions; `s/old/new/` replaces. By default that of the `text_embeds` entry."),
+    key("trigger_word", Text, "", Weights,
+        "Takes the place of `[trigger]` in captions, and is put before captions that lack it. The run's by default."),
+    key("text_embeds", Text, "", Reading,
+        "The id of the `text_embeds` entry whose caption_filter_list holds; by default the first or the default one.")
+        .or(&["text_embed_cache"]),
     key("instance_prompt", Text, "", Weights,
         "The caption of `instanceprompt`. The run's by default."),
     key("prepend_instance_prompt", Switch, "", Weights,
@@ -59,8 +91,11 @@ const TEXT_EMBEDS: &str = "text_embeds";
 const IMAGE_EMBEDS: &str = "image_embeds";
 
 /// What an entry takes from the run when it does not say.
-const INHERITED: [&str; 6] = [
+const INHERITED: [&str; 9] = [
     "caption_strategy",
+    "caption_lines",
+    "caption_extension",
+    "trigger_word",
     "instance_prompt",
     "prepend_instance_prompt",
     "only_instance_prompt",
@@ -75,6 +110,15 @@ pub struct BackendSettings {
     pub id: String,
     pub instance_data_dir: PathBuf,
     pub caption_strategy: CaptionStrategy,
+    pub caption_lines: CaptionLines,
+    pub caption_extension: Option<String>,
+    pub parquet: Option<CaptionTable>,
+    pub class_tokens: Option<String>,
+    pub caption_prefix: Option<String>,
+    pub caption_suffix: Option<String>,
+    #[serde(default)]
+    pub caption_filter_list: Vec<String>,
+    pub trigger_word: Option<String>,
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
@@ -139,8 +183,10 @@ impl DataBackends {
         if let Some(place) = cache_dir(&entries, IMAGE_EMBEDS) {
             run_values["cache_dir_vae"] = place.clone();
         }
-        let images = entries.iter().filter(|entry| entry.is(IMAGES));
-        let images = images.map(|entry| entry.resolve(&run_values)).collect::<Result<Vec<_>>>()?;
+        let mut images = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.is(IMAGES)) {
+            images.push(entry.resolve(&run_values, text_embeds_of(entry, &entries)?)?);
+        }
         if images.is_empty() {
             return Err(refused("the list of data sets", "no entry has pictures to train on")
                 .hint("add an entry with an id and instance_data_dir"));
@@ -202,7 +248,16 @@ impl Entry {
         let object =
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
-        let given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
+        let is_on = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
+        let elsewhere = elsewhere::refuse(object).map_err(|e| at_entry(&name, e));
+        if elsewhere.is_err() && (is_on("disabled") || is_on("disable")) {
+            // What the other keys of such an entry mean is known to the program alone that it was written for.
+            let values = [("id".to_owned(), name.as_str().into()), ("disabled".to_owned(), true.into())];
+            return Ok(Self { name, given: Given { values: Map::from_iter(values), ..Given::default() } });
+        }
+        elsewhere?;
+        let mut given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
+        captions::settle(&mut given, folder).map_err(|e| at_entry(&name, e))?;
         if !given.values.contains_key("id") {
             return Err(at_entry(&number, Error::setting("id", "it is required and not set")));
         }
@@ -217,9 +272,15 @@ impl Entry {
         self.given.values.get(switch) == Some(&true.into())
     }
 
-    /// The settings of a set of pictures, with the run's where it has none of its own.
-    fn resolve(&self, run: &Value) -> Result<BackendSettings> {
+    /// The settings of a set of pictures, with the run's where it has none of its own, and the filter of its
+    /// `text_embeds` entry.
+    fn resolve(&self, run: &Value, text_embeds: Option<&Self>) -> Result<BackendSettings> {
         let mut values = self.given.values.clone();
+        let filter = text_embeds.and_then(|entry| entry.given.values.get("caption_filter_list"));
+        if let Some(filter) = filter.filter(|_| !values.contains_key("caption_filter_list")) {
+            values.insert("caption_filter_list".to_owned(), filter.clone());
+        }
+        captions::with_block_complete(&mut values, run).map_err(|error| at_entry(&self.name, error))?;
         for name in INHERITED {
             if !values.contains_key(name) && !run[name].is_null() {
                 values.insert(name.to_owned(), run[name].clone());
@@ -253,7 +314,28 @@ fn with_captions_settled(mut set: BackendSettings) -> Result<BackendSettings> {
         let user = if is_caption { "caption_strategy `instanceprompt`" } else { "prepend_instance_prompt" };
         return Err(Error::setting("instance_prompt", format!("not set, while {user} needs it")));
     }
+    let has_table = set.parquet.as_ref().is_some_and(|table| table.path.is_some());
+    if set.caption_strategy == CaptionStrategy::Parquet && !has_table {
+        return Err(Error::setting("parquet", "names no table, while the caption_strategy needs it").hint(
+            "write \"parquet\": { \"path\": \"captions.parquet\" }; the table may also be .csv or .jsonl",
+        ));
+    }
     Ok(set)
+}
+
+/// The `text_embeds` entry of a set of pictures: the one that it names, else the default.
+fn text_embeds_of<'a>(set: &Entry, entries: &'a [Entry]) -> Result<Option<&'a Entry>> {
+    let caches = || entries.iter().filter(|entry| entry.is(TEXT_EMBEDS));
+    let Some(id) = set.given.values.get("text_embeds") else {
+        return Ok(caches().find(|entry| entry.is_on("default")).or_else(|| caches().next()));
+    };
+    let named = caches().find(|entry| entry.given.values.get("id") == Some(id));
+    named.map(Some).ok_or_else(|| {
+        let there: Vec<&str> = caches().map(|entry| entry.name.as_str()).collect();
+        let error =
+            Error::setting("text_embeds", format!("{} is no entry of dataset_type `text_embeds`", shown(id)));
+        at_entry(&set.name, error.hint(format!("those there are: {}", there.join(", "))))
+    })
 }
 
 /// The cache's place of the first entry of its type, one that is marked as default first.

@@ -73,6 +73,16 @@ choices! {
 }
 
 choices! {
+    /// What adapters are made of.
+    LoraType {
+        /// Low-rank pairs.
+        Standard = "standard",
+        /// What `lycoris_config` describes.
+        Lycoris = "lycoris",
+    }
+}
+
+choices! {
     /// How the adapters begin; B is zero in both.
     LoraInit {
         /// A uniform in ±1/sqrt(in).
@@ -169,12 +179,28 @@ choices! {
 choices! {
     /// Where a picture's caption comes from.
     CaptionStrategy {
-        /// The `.txt` file beside the picture; each line is a variant.
-        Textfile = "textfile",
+        /// The `.txt` or `.caption` file beside the picture.
+        Textfile = "textfile" | "txt",
         /// The file's name, `_` read as a space.
         Filename = "filename",
         /// `instance_prompt`, for every picture.
-        InstancePrompt = "instanceprompt",
+        InstancePrompt = "instanceprompt" | "instance_prompt",
+        /// The table that the block `parquet` names, also in CSV or JSON lines.
+        Parquet = "parquet" | "csv" | "jsonl" | "table",
+        /// `metadata_file`, or the file `metadata` in the folder: Hugging Face's ImageFolder, or sd-scripts' metadata.
+        Metadata = "metadata" | "huggingface" | "imagefolder" | "kohya",
+    }
+}
+
+choices! {
+    /// What the lines of a caption's text file are.
+    CaptionLines {
+        /// Each is a variant.
+        Variants = "variants",
+        /// The first is the caption.
+        First = "first",
+        /// All of them together are the caption.
+        Whole = "whole",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table of settings for people: `SETTINGS.md` and the help text.
 
 use super::backends::BACKEND;
+use super::captions::CAPTION_TABLE;
 use super::foreign::{IGNORED, RESTRICTED};
 use super::keys::{Effect, Key, RUN, Section};
 use std::fmt::Write;
@@ -13,6 +14,9 @@ pub fn document() -> String {
     }
     for section in BACKEND {
         let _ = write!(out, "\n## {}\n\n{ABOUT_DATA_SETS}\n{}", section.title, rows(section));
+    }
+    for section in CAPTION_TABLE {
+        let _ = write!(out, "\n## {}\n\n{ABOUT_CAPTION_TABLES}\n{}", section.title, rows(section));
     }
     let _ = write!(out, "\n## Keys of SimpleTuner that are not settings here\n\n{}", foreign());
     out
@@ -58,6 +62,11 @@ keys that stand for others, which alone are kept.
 
 const ABOUT_DATA_SETS: &str = "\
 `data_backend_config` names a JSON list of entries, each with these keys.
+";
+
+const ABOUT_CAPTION_TABLES: &str = "\
+A data set's block `parquet` (also called `csv`) says which table holds its captions; `csv_file`, `csv_caption_column`
+and `metadata_file` in the data set itself are its `path` and `caption_column`.
 ";
 
 fn rows(section: &Section) -> String {

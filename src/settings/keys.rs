@@ -5,8 +5,8 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LossWeighting, LrScheduler, OptimizerKind,
-    Recompute, SaveDtype, SigmaDensity,
+    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraType, LossWeighting, LrScheduler,
+    OptimizerKind, Recompute, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
 use Effect::*;
@@ -144,7 +144,22 @@ Section { title: "Data", keys: &[
     key("resolution", Edge, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
     key("caption_strategy", Choice(CaptionStrategy::WORDS), "textfile", Weights,
-        "Where captions come from, for data sets that do not say."),
+        "Where captions come from, for data sets that do not say: the text file beside the picture, its name, \
+         `instance_prompt`, the table that the data set's block `parquet` names (`csv` and `jsonl` say the same), or \
+         a `metadata.jsonl`, `.csv`, `.parquet` or `.json` in the folder (also `huggingface`, `kohya`)."),
+    key("caption_lines", Choice(CaptionLines::WORDS), "variants", Weights,
+        "What the lines of a caption's text file are: variants, one of which is drawn each time; only the first is \
+         read, as sd-scripts does; or the whole file is one caption."),
+    key("disable_multiline_split", Switch, "", Reading,
+        "`true` is caption_lines `whole`."),
+    key("caption_extension", Text, "", Weights,
+        "What caption files end in; by default `.txt`, and `.caption` where there is none."),
+    key("trigger_word", Text, "", Weights,
+        "Takes the place of `[trigger]` in captions, and is put before captions that lack it."),
+    key("parquet_filename_column", Text, "", Pinned,
+        "filename_column of the blocks `parquet` that do not say it."),
+    key("parquet_caption_column", Text, "", Pinned,
+        "caption_column of the blocks `parquet` that do not say it."),
     key("instance_prompt", Text, "", Weights,
         "The caption of `instanceprompt`, for data sets that have none of their own."),
     key("prepend_instance_prompt", Switch, "false", Weights,
@@ -164,20 +179,43 @@ Section { title: "Data", keys: &[
         "Where text embeddings are kept."),
 ]},
 Section { title: "Adapter", keys: &[
+    key("lora_type", Choice(LoraType::WORDS), "standard", Weights,
+        "What adapters are made of: `standard` is a low-rank pair (LoRA, or DoRA with use_dora), `lycoris` is what \
+         lycoris_config describes."),
+    key("lycoris_config", Document, "", Weights,
+        "With lora_type `lycoris`: a JSON object, or a file with one, as SimpleTuner and LyCORIS have it: `algo` (`lora`, \
+         `loha`, `lokr`), `linear_dim`, `linear_alpha`, `factor`, `full_matrix`, `decompose_both`, `apply_preset`. \
+         Rank and alpha that it does not give are lora_rank and lora_alpha."),
     key("lora_rank", Whole(1, 16_384), "16", Weights,
         "Rank r of the adapters: A is [r, in], B is [out, r].")
         .or(&["rank", "network_dim"]),
     key("lora_alpha", Real(0.0, 1e6), "=lora_rank", Weights,
         "The adapters' output is scaled by alpha / r.")
         .or(&["network_alpha"]),
+    key("use_rslora", Switch, "false", Weights,
+        "Scale by alpha / sqrt(r) instead (rank-stabilised LoRA)."),
+    key("use_dora", Switch, "false", Weights,
+        "Train the length of every row of the changed weight as well (DoRA). Dropout stays in front of A alone."),
+    key("rank_pattern", Numbers(1.0, 16_384.0), "", Weights,
+        "Other ranks for some layers: names and ranks, `attn.to_q=64,ff.net.2=8` or a JSON object. A name is a regular \
+         expression for the end of a layer's path, as in PEFT; the first that matches holds."),
+    key("alpha_pattern", Numbers(0.0, 1e6), "", Weights,
+        "Other alphas for some layers, in the same way; alpha does not follow the rank."),
     key("lora_dropout", Real(0.0, BELOW_1), "0", Weights,
         "How often an element of an adapter's input is dropped while training."),
     key("lora_targets", Targets, "simpletuner", Weights,
         "Which linears get an adapter: `simpletuner` (image-stream attention), `diffusers` (the eight projections \
          of the joint attention), `all-linear` (every linear in the blocks but adaLN), or module names.")
         .or(&["peft_lora_target_modules", "lora_layers"]),
+    key("lora_blocks", Blocks, "", Weights,
+        "The transformer blocks whose layers get an adapter, counted from 0: `12-24`, `0,3,30-37`; all when not set.")
+        .or(&["train_block_indices"]),
     key("lora_init_type", Choice(LoraInit::WORDS), "default", Weights,
         "How A begins: uniform in ±1/sqrt(in), or normal with deviation 1/r. B is zero."),
+    key("init_lora", Source, "", Pinned,
+        "A LoRA, DoRA, LoHa or LoKr file to train on from. Its layers keep the file's kind, rank and scale; layers that \
+         it lacks begin without a change.")
+        .or(&["network_weights", "pretrained_lora_path", "init_from_existing"]),
 ]},
 Section { title: "Training", keys: &[
     key("max_train_steps", Whole(0, ANY), "0", Length,

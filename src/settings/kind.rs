@@ -33,6 +33,16 @@ pub enum Kind {
     Targets,
     /// `name=value` pairs separated by commas, or a JSON object.
     Pairs,
+    /// The same with numbers between two limits.
+    Numbers(f64, f64),
+    /// Numbers of transformer blocks: single ones and ranges.
+    Blocks,
+    /// A JSON object, or a file that holds one.
+    Document,
+    /// A text, or a list of texts.
+    Texts,
+    /// A JSON object with a table of keys of its own.
+    Block,
 }
 
 /// The smallest edge of a picture that is worth encoding: 8 x 8 latents.
@@ -60,6 +70,11 @@ impl Kind {
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
             Self::Pairs => return pairs(value),
+            Self::Numbers(low, high) => return numbers(value, *low, *high),
+            Self::Blocks => return blocks(value),
+            Self::Document => return document(value),
+            Self::Texts => texts(value),
+            Self::Block => value.is_object().then(|| value.clone()),
         };
         canonical.ok_or_else(|| self.refusal(value))
     }
@@ -82,6 +97,13 @@ impl Kind {
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
             Self::Pairs => "`name=value,name=value`".into(),
+            Self::Numbers(low, high) => {
+                format!("`name=number,name=number`, {} to {}", brief(*low), brief(*high))
+            }
+            Self::Blocks => "`12-24`, or several with commas".into(),
+            Self::Document => "JSON object, or the path of a file with one".into(),
+            Self::Texts => "text, or a list of texts".into(),
+            Self::Block => "JSON object".into(),
         }
     }
 
@@ -166,6 +188,14 @@ fn text(value: &Value) -> Option<Value> {
         Value::String(s) => Some(s.as_str().into()),
         Value::Number(n) => Some(n.to_string().into()),
         _ => None,
+    }
+}
+
+/// A text stays one, since it may mean something else than a list of it.
+fn texts(value: &Value) -> Option<Value> {
+    match value {
+        Value::Array(items) => items.iter().map(text).collect::<Option<Vec<_>>>().map(Value::from),
+        other => text(other),
     }
 }
 
@@ -266,6 +296,60 @@ fn pairs(value: &Value) -> Result<Value, String> {
     Ok(map.into())
 }
 
+fn numbers(value: &Value, low: f64, high: f64) -> Result<Value, String> {
+    let value = match value.as_str().map(str::trim) {
+        Some(text) if text.starts_with('{') => &serde_json::from_str(text).map_err(|e| e.to_string())?,
+        _ => value,
+    };
+    let Value::Object(pairs) = pairs(value)? else { return Ok(Value::Null) };
+    let number = |(name, value): (String, Value)| match real(&value).filter(|x| (low..=high).contains(x)) {
+        Some(number) => Ok((name, number.into())),
+        None => Err(format!(
+            "`{name}`: expected a number, {} to {}, found {}",
+            brief(low),
+            brief(high),
+            shown(&value)
+        )),
+    };
+    let numbers = pairs.into_iter().map(number).collect::<Result<Map<_, _>, _>>()?;
+    Ok(if numbers.is_empty() { Value::Null } else { numbers.into() })
+}
+
+/// Deeper than any transformer: a larger number is a mistake.
+const MOST_BLOCKS: i64 = 1000;
+
+fn blocks(value: &Value) -> Result<Value, String> {
+    if value.as_str().is_some_and(|word| word.trim().eq_ignore_ascii_case("all")) {
+        return Ok(Value::Null);
+    }
+    let block = |text: &str| {
+        let number = text.trim().parse::<i64>().ok().filter(|number| (0..MOST_BLOCKS).contains(number));
+        number.ok_or_else(|| format!("`{text}` is not the number of a block"))
+    };
+    let mut all = Vec::new();
+    for item in items(value)? {
+        let (first, last) = item.split_once('-').unwrap_or((&item, &item));
+        let (first, last) = (block(first)?, block(last)?);
+        if last < first {
+            return Err(format!("the range `{item}` runs backwards"));
+        }
+        all.extend(first..=last);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all.into())
+}
+
+fn document(value: &Value) -> Result<Value, String> {
+    match value {
+        Value::Object(_) => Ok(value.clone()),
+        Value::String(text) if text.trim_start().starts_with('{') => {
+            serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))
+        }
+        other => path(other).ok_or_else(|| format!("{} is neither a JSON object nor a path", shown(other))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +426,40 @@ mod tests {
         assert!(Kind::Targets.read(&json!("diffusers,to_q")).is_err());
         let cause = Kind::Targets.read(&json!("all-linaer")).unwrap_err();
         assert!(cause.contains("`all-linear`"), "{cause}");
+    }
+
+    #[test]
+    fn blocks_are_numbers_and_ranges() {
+        assert_eq!(Kind::Blocks.read(&json!("12-14,0")), Ok(json!([0, 12, 13, 14])));
+        assert_eq!(Kind::Blocks.read(&json!(["3", 1, "2-3"])), Ok(json!([1, 2, 3])));
+        assert_eq!(Kind::Blocks.read(&json!(7)), Ok(json!([7])));
+        assert_eq!(Kind::Blocks.read(&json!("all")), Ok(Value::Null));
+        for wrong in [json!("5-3"), json!("a"), json!("-1"), json!("1-"), json!("4000"), json!([1.5])] {
+            assert!(Kind::Blocks.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_by_name_are_pairs_or_an_object() {
+        let kind = Kind::Numbers(1.0, 64.0);
+        assert_eq!(
+            kind.read(&json!("attn.to_q=4, ff.net.2=8")),
+            Ok(json!({"attn.to_q": 4.0, "ff.net.2": 8.0}))
+        );
+        assert_eq!(kind.read(&json!({"to_q": "16"})), Ok(json!({"to_q": 16.0})));
+        assert_eq!(kind.read(&json!("{\"to_q\": 2}")), Ok(json!({"to_q": 2.0})));
+        assert_eq!(kind.read(&json!({})), Ok(Value::Null));
+        for wrong in [json!("to_q"), json!({"to_q": 65}), json!({"to_q": []}), json!("{"), json!(3)] {
+            assert!(kind.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_an_object_or_a_path() {
+        assert_eq!(Kind::Document.read(&json!({"algo": "lokr"})), Ok(json!({"algo": "lokr"})));
+        assert_eq!(Kind::Document.read(&json!("{\"algo\": \"lokr\"}")), Ok(json!({"algo": "lokr"})));
+        assert_eq!(Kind::Document.read(&json!("config/lycoris.json")), Ok(json!("config/lycoris.json")));
+        assert!(Kind::Document.read(&json!("{algo}")).is_err() && Kind::Document.read(&json!(3)).is_err());
     }
 
     #[test]

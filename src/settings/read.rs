@@ -167,12 +167,18 @@ fn expanded(key: &str, text: &str) -> Result<String> {
 /// Paths made absolute: what is written lies below the current directory; what is read is looked for there
 /// and then in `folder`, where the settings file lies.
 fn placed(key: &Key, value: Value, folder: Option<&Path>) -> Result<Value> {
-    let (Kind::Source | Kind::Target, Some(path)) = (key.kind, value.as_str()) else { return Ok(value) };
-    let here = absolute(key.name, Path::new(path))?;
-    let there = folder.map(|folder| absolute(key.name, &folder.join(path))).transpose()?;
-    let is_read = matches!(key.kind, Kind::Source);
-    let chosen = there.filter(|there| is_read && !here.exists() && there.exists()).unwrap_or(here);
-    path_value(key.name, chosen)
+    let (Kind::Source | Kind::Target | Kind::Document, Some(path)) = (key.kind, value.as_str()) else {
+        return Ok(value);
+    };
+    let folder = folder.filter(|_| !matches!(key.kind, Kind::Target));
+    path_value(key.name, source(key.name, path, folder)?)
+}
+
+/// The file or folder that the text `written` of `key` names: in the current directory, else in `folder`.
+pub fn source(key: &str, written: &str, folder: Option<&Path>) -> Result<PathBuf> {
+    let here = absolute(key, Path::new(written))?;
+    let there = folder.map(|folder| absolute(key, &folder.join(written))).transpose()?;
+    Ok(there.filter(|there| !here.exists() && there.exists()).unwrap_or(here))
 }
 
 fn absolute(key: &str, path: &Path) -> Result<PathBuf> {

@@ -1,10 +1,12 @@
 //! The settings of a run, each as a field of its own type.
 
+use super::backends::DataBackends;
 use super::choices::{
-    CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LossWeighting, LrScheduler,
-    OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting,
+    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
 };
 use super::keys::{Key, RUN, Section};
+use super::lycoris::{self, LycorisConfig};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
 use super::{resume, settle};
@@ -40,6 +42,11 @@ pub struct RunSettings {
     pub data_backend_config: PathBuf,
     pub resolution: u32,
     pub caption_strategy: CaptionStrategy,
+    pub caption_lines: CaptionLines,
+    pub caption_extension: Option<String>,
+    pub trigger_word: Option<String>,
+    pub parquet_filename_column: Option<String>,
+    pub parquet_caption_column: Option<String>,
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
@@ -52,11 +59,22 @@ pub struct RunSettings {
     #[serde(default)]
     pub cache_dir_text: PathBuf,
 
+    pub lora_type: LoraType,
+    pub lycoris_config: Option<Value>,
     pub lora_rank: usize,
     pub lora_alpha: f64,
+    pub use_rslora: bool,
+    pub use_dora: bool,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub rank_pattern: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub alpha_pattern: Map<String, Value>,
     pub lora_dropout: f64,
     pub lora_targets: LoraTargets,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora_blocks: Vec<usize>,
     pub lora_init_type: LoraInit,
+    pub init_lora: Option<PathBuf>,
 
     pub max_train_steps: u64,
     pub num_train_epochs: u64,
@@ -144,7 +162,32 @@ impl RunSettings {
         let mut settings = Self::from_json(&json, &place, config.parent(), overrides)?;
         settle::needed_to_train(&settings)?;
         settings.validation_prompts = prompts::all(&settings)?;
+        settings.read_lycoris_config()?;
         Ok(settings)
+    }
+
+    /// What `lycoris_config` describes, where adapters are of its kinds.
+    ///
+    /// # Errors
+    /// Those of [`LycorisConfig::parse`].
+    pub fn lycoris(&self) -> Result<Option<LycorisConfig>> {
+        match (&self.lycoris_config, self.lora_type) {
+            (Some(value), LoraType::Lycoris) => LycorisConfig::parse(value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts the description in place of the path of its file.
+    fn read_lycoris_config(&mut self) -> Result<()> {
+        if let (Some(value), LoraType::Lycoris) = (&self.lycoris_config, self.lora_type) {
+            self.lycoris_config = Some(lycoris::document(value)?);
+            self.lycoris()?;
+            if self.lora_dropout > 0.0 {
+                let why = "adapters of lycoris_config have no dropout";
+                self.ignored.push(("lora_dropout".to_owned(), why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// The settings for drawing images with `model`: the same table, without what only training needs.
@@ -156,6 +199,21 @@ impl RunSettings {
         let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
+    }
+
+    /// The settings for looking at the pictures in `folder` and their captions, with the model if there is one: the
+    /// same table, and the folder as the one data set.
+    pub fn for_captions(
+        folder: &Path,
+        model: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<(Self, DataBackends)> {
+        // The table demands a model; where there is none, nothing opens it.
+        let settings = Self::for_sampling(model.unwrap_or(Path::new("no-model")), overrides)?;
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        let entry = serde_json::json!([{ "id": name, "instance_data_dir": folder.to_string_lossy() }]);
+        let data = DataBackends::from_json(&entry, &settings, None)?;
+        Ok((settings, data))
     }
 
     /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is
@@ -186,6 +244,10 @@ impl RunSettings {
         let mut settings: Self = serde_json::from_value(values.into())
             .map_err(|e| Error::new(ErrorKind::Settings, "settings", e.to_string()))?;
         settings.ignored = given.ignored;
+        if settings.lora_type == LoraType::Standard && settings.lycoris_config.take().is_some() {
+            let why = "adapters are low-rank pairs; lora_type `lycoris` makes use of it";
+            settings.ignored.push(("lycoris_config".to_owned(), why.to_owned()));
+        }
         Ok(settings)
     }
 

@@ -1,6 +1,7 @@
 //! What the settings mean together: shorthands, contradictions, and what must not be missing.
 
-use super::choices::LrScheduler;
+use super::captions;
+use super::choices::{LoraType, LrScheduler};
 use super::keys::{Key, RUN, Section};
 use super::kind::shown;
 use super::nearest::nearest;
@@ -21,11 +22,12 @@ pub fn shorthands(given: &mut Map<String, Value>) -> Result<()> {
         stand_for(given, "flow_use_uniform_schedule", "sigma_density", "uniform".into())?;
     }
     optimizer_config(given)?;
+    captions::multiline_split(given)?;
     auto_shift(given)
 }
 
 /// Lets `shorthand` set `key` to `value`, unless `key` was given another one.
-fn stand_for(given: &mut Map<String, Value>, shorthand: &str, key: &str, value: Value) -> Result<()> {
+pub fn stand_for(given: &mut Map<String, Value>, shorthand: &str, key: &str, value: Value) -> Result<()> {
     match given.get(key) {
         Some(other) if *other != value => {
             let cause = format!("stands for `{key}` {}, but `{key}` is {}", shown(&value), shown(other));
@@ -162,6 +164,7 @@ pub fn contradictions(settings: &RunSettings) -> Result<()> {
         return Err(Error::setting("lr_end", cause).hint("it is the lowest learning rate"));
     }
     skip_layers(settings)?;
+    adapter(settings)?;
     if settings.overwrite && settings.resume_from_checkpoint.is_some() {
         return Err(Error::setting("overwrite", "begins afresh, while `resume_from_checkpoint` is set")
             .hint("set one of the two"));
@@ -186,6 +189,21 @@ fn skip_layers(settings: &RunSettings) -> Result<()> {
         return Err(
             Error::setting("validation_guidance_skip_layers_start", cause).hint("it begins before it ends")
         );
+    }
+    Ok(())
+}
+
+/// What the settings of the adapter say against each other.
+fn adapter(settings: &RunSettings) -> Result<()> {
+    let lycoris = settings.lora_type == LoraType::Lycoris;
+    if lycoris && settings.lycoris_config.is_none() {
+        return Err(Error::setting("lycoris_config", "it is not set, while `lora_type` is `lycoris`").hint(
+            "give it a file or an object, such as {\"algo\": \"lokr\", \"linear_dim\": 16, \"factor\": 16}",
+        ));
+    }
+    if lycoris && settings.use_dora {
+        return Err(Error::setting("use_dora", "on, while `lora_type` is `lycoris`")
+            .hint("set weight_decompose in lycoris_config instead"));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::backends::BACKEND;
 use super::keys::{Effect, RUN, Section};
 use super::*;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -116,6 +116,7 @@ fn the_defaults_are_the_documented_ones() {
 fn an_unmodified_simpletuner_file_is_read() {
     let s = parse(&json!({
         "--model_type": "lora", "--model_family": "sd3", "--lora_type": "standard", "--use_dora": "false",
+        "--lycoris_config": "config/lycoris_config.json",
         "--pretrained_model_name_or_path": "stabilityai/stable-diffusion-3.5-large",
         "--data_backend_config": "config/multidatabackend.json", "--output_dir": "output/models",
         "--lora_rank": "768", "--train_batch_size": "6", "--max_train_steps": "24000", "--num_train_epochs": 0,
@@ -132,6 +133,7 @@ fn an_unmodified_simpletuner_file_is_read() {
         (s.learning_rate, s.lr_scheduler, s.recompute),
         (1.5e-3, LrScheduler::Cosine, Recompute::Lean)
     );
+    assert_eq!((s.lora_type, s.use_dora, &s.lycoris_config), (LoraType::Standard, false, &None));
     assert_eq!((s.validation_resolution.len(), s.user_prompt_library, s.instance_prompt), (2, None, None));
     let ignored: Vec<_> = s.ignored.iter().map(|(key, _)| key.as_str()).collect();
     assert!(ignored.contains(&"push_to_hub") && ignored.contains(&"snr_gamma"), "{ignored:?}");
@@ -174,8 +176,10 @@ fn wrong_values_name_their_key() {
 #[test]
 fn what_would_change_the_result_is_refused() {
     for (key, value) in [
-        ("use_dora", json!(true)),
-        ("lora_type", json!("lycoris")),
+        ("peft_lora_mode", json!("singlora")),
+        ("rank_pattern", json!({"to_q": 0})),
+        ("lora_blocks", json!("3-1")),
+        ("lora_type", json!("lokr")),
         ("base_model_precision", json!("int8-quanto")),
         ("model_type", json!("full")),
         ("model_family", json!("sdxl")),
@@ -383,6 +387,24 @@ fn prompts_come_from_the_library_and_the_settings() {
 }
 
 #[test]
+fn lycoris_config_may_be_a_file_beside_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let description = json!({"algo": "lokr", "linear_dim": 10000, "factor": 16});
+    write(folder.path(), "lycoris.json", &description);
+    let load = |more: Value| RunSettings::load(&write(folder.path(), "config.json", &complete(more)), &[]);
+    let s =
+        load(json!({"lora_type": "lycoris", "lycoris_config": "lycoris.json", "lora_dropout": 0.1})).unwrap();
+    assert_eq!(s.lycoris_config, Some(description), "the settings as used need no other file");
+    assert_eq!(s.lycoris().unwrap().unwrap().overall.factor, 16);
+    assert_eq!(s.ignored[0].0, "lora_dropout");
+    assert!(s.refuse_change_on_resume(&s.as_used()).is_ok());
+    let error = load(json!({"lora_type": "lycoris", "lycoris_config": "none.json"})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Files);
+    // Where adapters are pairs, SimpleTuner's default path may lead nowhere.
+    assert_eq!(load(json!({"lycoris_config": "none.json"})).unwrap().lycoris_config, None);
+}
+
+#[test]
 fn files_that_are_no_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (text, says) in
@@ -452,6 +474,126 @@ fn wrong_data_sets_are_refused_by_name() {
         assert_eq!(error.kind, ErrorKind::Settings);
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// The blocks of SimpleTuner's documentation on data loaders, with their keys and values.
+#[test]
+fn a_caption_table_is_read_from_its_block() {
+    let set = |more: Value| {
+        let mut set = json!({"id": "a", "instance_data_dir": "p", "type": "local"});
+        set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        backends(json!([set])).map(|read| read.images[0].clone())
+    };
+    let read = set(json!({"caption_strategy": "parquet", "metadata_backend": "parquet", "parquet": {
+        "path": "photos.parquet", "filename_column": "id", "caption_column": "cogvlm_caption",
+        "fallback_caption_column": "tags", "width_column": "width", "height_column": "height",
+        "identifier_includes_extension": "false"}}))
+    .unwrap();
+    let table = read.parquet.clone().unwrap();
+    assert!(table.path.unwrap().is_absolute());
+    assert_eq!(
+        (table.filename_column.unwrap(), table.caption_column),
+        ("id".into(), vec!["cogvlm_caption".into()])
+    );
+    assert_eq!(table.fallback_caption_column.unwrap(), "tags");
+    let used = serde_json::to_value([&read]).unwrap();
+    assert_eq!(backends(used).unwrap().images[0], read);
+
+    let read =
+        set(json!({"caption_strategy": "csv", "csv_file": "t.csv", "csv_caption_column": "words"})).unwrap();
+    let table = read.parquet.unwrap();
+    assert!(table.path.unwrap().ends_with("t.csv") && table.caption_column == ["words"]);
+    let read = set(json!({"caption_strategy": "kohya", "metadata_file": "meta_cap.json"})).unwrap();
+    assert_eq!(read.caption_strategy, CaptionStrategy::Metadata);
+    assert!(read.parquet.unwrap().path.unwrap().ends_with("meta_cap.json"));
+    let read = set(json!({"parquet": {"path": "t", "caption_column": ["a", "b"]}})).unwrap();
+    assert_eq!(read.parquet.unwrap().caption_column, ["a", "b"]);
+
+    for (wrong, says) in [
+        (json!({"caption_strategy": "parquet"}), "names no table"),
+        (json!({"parquet": {"paht": "t"}}), "`path`"),
+        (json!({"parquet": {"path": 3}}), "`parquet.path`"),
+        (json!({"parquet": "t.parquet"}), "JSON object"),
+        (json!({"csv_file": "a.csv", "parquet": {"path": "b.csv"}}), "csv_file"),
+    ] {
+        let error = set(wrong.clone()).expect_err(&wrong.to_string()).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_run_names_columns_for_blocks_that_do_not() {
+    let run = with(
+        json!({"resolution": 512, "parquet_filename_column": "file", "parquet_caption_column": "words"}),
+    );
+    let list = json!([
+        {"id": "a", "instance_data_dir": "p", "parquet": {"path": "t", "caption_column": "own"}}]);
+    let table = DataBackends::from_json(&list, &run, None).unwrap().images.swap_remove(0).parquet.unwrap();
+    assert_eq!((table.filename_column.unwrap(), table.caption_column), ("file".into(), vec!["own".into()]));
+}
+
+#[test]
+fn a_filter_is_a_list_or_a_file_and_may_stand_with_the_text_embeds() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f.txt"), "arafed \n\ns/a/b/\n").unwrap();
+    write(folder.path(), "f.json", &json!(["one", "two"]));
+    write(folder.path(), "object.json", &json!({}));
+    let filters = |list: Value| {
+        let read = DataBackends::from_json(&list, &with(json!({"resolution": 512})), Some(folder.path()))?;
+        Ok(read.images.into_iter().map(|set| set.caption_filter_list).collect::<Vec<_>>())
+    };
+    let read: Result<Vec<_>> = filters(json!([
+        {"id": "a", "instance_data_dir": "p"},
+        {"id": "b", "instance_data_dir": "p", "text_embeds": "other"},
+        {"id": "c", "instance_data_dir": "p", "caption_filter_list": ["own"]},
+        {"id": "other", "dataset_type": "text_embeds", "caption_filter_list": "f.json"},
+        {"id": "text", "dataset_type": "text_embeds", "default": true, "caption_filter_list": "f.txt"},
+    ]));
+    assert_eq!(read.unwrap(), [vec!["arafed ", "s/a/b/"], vec!["one", "two"], vec!["own"]]);
+    for (filter, says) in
+        [("none.txt", "none.txt"), ("f.csv", ".txt or .json"), ("object.json", "JSON list of texts")]
+    {
+        let list = json!([{"id": "a", "instance_data_dir": "p", "caption_filter_list": filter}]);
+        let error: Error = filters(list).unwrap_err();
+        assert!(error.to_string().contains(says) && !error.hint.is_empty(), "{error}");
+    }
+    let error =
+        filters(json!([{"id": "a", "instance_data_dir": "p", "text_embeds": "nowhere"}])).unwrap_err();
+    assert!(error.place.contains("`text_embeds`"), "{error}");
+}
+
+#[test]
+fn pictures_elsewhere_are_refused_with_what_to_do() {
+    for (kind, says) in
+        [("csv", "caption_strategy `csv`"), ("huggingface", "hf download"), ("aws", "aws s3 sync")]
+    {
+        let set = |more: Value| {
+            let mut set = json!({"id": "a", "type": kind, "csv_file": "x.csv", "dataset_name": "x"});
+            set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            set
+        };
+        let error = backends(json!([set(json!({}))])).unwrap_err();
+        assert!(error.place.contains("`type`") && error.hint.contains(says), "{error}");
+        let pictures = json!({"id": "b", "instance_data_dir": "p"});
+        assert_eq!(backends(json!([set(json!({"disabled": "true"})), pictures])).unwrap().images.len(), 1);
+    }
+}
+
+#[test]
+fn lines_of_a_caption_are_what_either_key_says() {
+    let lines = |run: Value, set: Value| {
+        let mut entry = json!({"id": "a", "instance_data_dir": "p"});
+        entry.as_object_mut().unwrap().extend(set.as_object().unwrap().clone());
+        DataBackends::from_json(&json!([entry]), &with(run), None).map(|read| read.images[0].caption_lines)
+    };
+    assert_eq!(lines(json!({}), json!({})).unwrap(), CaptionLines::Variants);
+    assert_eq!(lines(json!({}), json!({"disable_multiline_split": true})).unwrap(), CaptionLines::Whole);
+    assert_eq!(lines(json!({"disable_multiline_split": "true"}), json!({})).unwrap(), CaptionLines::Whole);
+    assert_eq!(
+        lines(json!({"caption_lines": "first"}), json!({"disable_multiline_split": false})).unwrap(),
+        CaptionLines::First
+    );
+    lines(json!({}), json!({"disable_multiline_split": true, "caption_lines": "first"})).unwrap_err();
 }
 
 #[test]

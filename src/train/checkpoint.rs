@@ -3,11 +3,12 @@
 //! A checkpoint is a folder `checkpoint-N` with the LoRA after N steps and, in the newest ones, the state: every
 //! number that training goes on from (`state.safetensors`), and what it belongs to, with checksums (`state.json`).
 
-use super::output_folder::{self, LORA_FILE, OutputFolder, REMOVING, Resume, WRITING};
+use super::output_folder::{self, OutputFolder, REMOVING, Resume, WRITING};
+use super::places::LORA_FILE;
 use crate::error::{Error, ErrorKind, Result};
-use crate::export::{SaveDtype, write_lora};
+use crate::export::{SaveDtype, write_adapters};
 use crate::files;
-use crate::models::adapter::LoraModule;
+use crate::models::adapter::AdapterModule;
 use crate::settings::{self, RunSettings};
 use crate::weights::{TensorBytes, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub struct Snapshot<'a> {
     /// Finished optimizer steps.
     pub step: u64,
     /// The LoRA as it is exported.
-    pub modules: &'a [LoraModule],
+    pub modules: &'a [AdapterModule],
     /// Number format of the exported LoRA.
     pub dtype: SaveDtype,
     /// The settings in the LoRA's header.
@@ -101,7 +102,7 @@ pub fn save(output: &OutputFolder, snapshot: &Snapshot<'_>) -> Result<()> {
     refuse_not_finite(snapshot)?;
     publish(output, snapshot.step, |folder| {
         let lora = folder.join(LORA_FILE);
-        write_lora(&lora, snapshot.modules, snapshot.dtype, snapshot.header_settings)?;
+        write_adapters(&lora, snapshot.modules, snapshot.dtype, snapshot.header_settings)?;
         let tensors = snapshot.tensors.iter();
         let tensors: Vec<_> =
             tensors.map(|&(name, values)| TensorBytes::f32(name, [values.len()], values)).collect();

@@ -1,9 +1,11 @@
 //! The training run: what a step computes, in which order, and what survives between steps.
 //!
-//! [`recipe`] turns settings into what is trained and how; [`step`] and [`optimize`] record programs;
-//! [`memory`] adds up what all of it needs; [`trainer`] runs it; [`checkpoint`] and [`output_folder`] keep what
+//! [`recipe`] turns settings into what is trained and how, with the adapters of `adapters`; [`step`] and [`optimize`]
+//! record programs; [`memory`] adds up what all of it needs; [`trainer`] runs it; [`evaluation`] and [`guard`] watch
+//! it; [`checkpoint`], [`output_folder`] and [`places`] keep what
 //! it leaves. The room reports steps; images and printing are its caller's.
 
+mod adapters;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluation;
@@ -11,6 +13,7 @@ pub mod guard;
 pub mod memory;
 pub mod optimize;
 pub mod output_folder;
+pub mod places;
 pub mod programs;
 pub mod recipe;
 pub mod step;
@@ -19,4 +22,4 @@ pub mod trainer;
 pub use data::TrainingData;
 pub use memory::MemoryPlan;
 pub use recipe::Recipe;
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{SampleLoss, StepReport, Trainer};

@@ -1,24 +1,21 @@
-//! The output folder of a run: where things lie in it, its lock, and the rules for beginning in it.
+//! The output folder of a run: its lock, and the rules for beginning in it.
 
 use super::checkpoint;
+use super::places::{LORA_FILE, Places, TENSORBOARD, VALIDATION, VALIDATION_STEP};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use serde_json::Value;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// The name of the trained LoRA, in the output folder and in every checkpoint.
-pub const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
 /// How the names of files and folders begin that are not whole yet.
 pub(super) const WRITING: &str = ".writing-";
 /// How the names of folders begin that are being removed.
 pub(super) const REMOVING: &str = ".removing-";
 
 const LOCK_FILE: &str = ".lock";
-const VALIDATION: &str = "validation";
-const VALIDATION_STEP: &str = "step-";
-const TENSORBOARD: &str = "tensorboard";
 const EVENTS: &str = "events.out.tfevents";
 
 /// What a run wants of its output folder.
@@ -55,8 +52,16 @@ impl Resume {
 /// An output folder that this process alone uses until it is dropped.
 #[derive(Debug)]
 pub struct OutputFolder {
-    path: PathBuf,
+    places: Places,
     _lock: File,
+}
+
+impl Deref for OutputFolder {
+    type Target = Places;
+
+    fn deref(&self) -> &Places {
+        &self.places
+    }
 }
 
 impl OutputFolder {
@@ -71,7 +76,7 @@ impl OutputFolder {
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         Self::refuse_unwritable(path)?;
         std::fs::create_dir_all(path).map_err(|e| unusable(path, cannot_write(path, &e)))?;
-        let folder = Self { path: path.to_owned(), _lock: lock(path)? };
+        let folder = Self { places: Places::new(path), _lock: lock(path)? };
         folder.remove_leftovers()?;
         if options.resume == Resume::No && !options.overwrite {
             folder.refuse_earlier_run()?;
@@ -85,79 +90,6 @@ impl OutputFolder {
             return Err(unusable(path, "this is a file, not a folder"));
         }
         files::is_writable(path).map_err(|e| unusable(path, cannot_write(path, &e)))
-    }
-
-    /// The folder itself.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The trained LoRA.
-    pub fn lora(&self) -> PathBuf {
-        self.path.join(LORA_FILE)
-    }
-
-    /// The folder of the checkpoint after `step`.
-    pub fn checkpoint(&self, step: u64) -> PathBuf {
-        self.path.join(checkpoint::name(step))
-    }
-
-    /// The validation image of the prompt `name` after `step`.
-    pub fn validation_image(&self, step: u64, name: &str, width: u32, height: u32) -> PathBuf {
-        let folder = format!("{VALIDATION_STEP}{step:06}");
-        self.path.join(VALIDATION).join(folder).join(format!("{name}_{width}x{height}.png"))
-    }
-
-    /// The image of the prompt `name` after `step` with the LoRA at `strength`.
-    pub fn strength_image(&self, step: u64, name: &str, size: (u32, u32), strength: f64) -> PathBuf {
-        let plain = self.validation_image(step, name, size.0, size.1);
-        let stem = plain.file_stem().unwrap_or_default().to_string_lossy();
-        plain.with_file_name(format!("{stem}_strength-{strength}.png"))
-    }
-
-    /// The metrics of every step.
-    pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
-    }
-
-    /// The evaluations of held-out pictures.
-    pub fn evaluations(&self) -> PathBuf {
-        self.path.join("evaluation.jsonl")
-    }
-
-    /// The pictures that are held out of training.
-    pub fn held_out(&self) -> PathBuf {
-        self.path.join("held_out.txt")
-    }
-
-    /// The folder of event files.
-    pub fn tensorboard(&self) -> PathBuf {
-        self.path.join(TENSORBOARD)
-    }
-
-    /// The plot of loss, learning rate and gradient norm.
-    pub fn plot(&self) -> PathBuf {
-        self.path.join("training.png")
-    }
-
-    /// The images before and after training, side by side.
-    pub fn before_after(&self) -> PathBuf {
-        self.path.join("before_after.png")
-    }
-
-    /// The first prompt at several strengths of the LoRA.
-    pub fn strengths(&self) -> PathBuf {
-        self.path.join("strengths.png")
-    }
-
-    /// The settings as used.
-    pub fn settings(&self) -> PathBuf {
-        self.path.join("settings.json")
-    }
-
-    /// The data sets as used.
-    pub fn data_backends(&self) -> PathBuf {
-        self.path.join("multidatabackend.json")
     }
 
     /// Writes the settings and the data sets as used.
@@ -180,12 +112,16 @@ impl OutputFolder {
             self.before_after(),
             self.strengths(),
             self.evaluations(),
+            self.sample_losses(),
+            self.notes(),
+            self.report(),
+            self.about(),
             self.held_out(),
         ] {
             remove_file(&file)?;
         }
         for (folder, prefix) in [(VALIDATION, VALIDATION_STEP), (TENSORBOARD, EVENTS)] {
-            remove_entries(&self.path.join(folder), |name| name.starts_with(prefix))?;
+            remove_entries(&self.path().join(folder), |name| name.starts_with(prefix))?;
         }
         Ok(())
     }
@@ -198,7 +134,7 @@ impl OutputFolder {
             None => return Ok(()),
         };
         let cause = format!("an earlier run lies here ({found})");
-        Err(Error::new(ErrorKind::Files, self.path.display().to_string(), cause).hint(
+        Err(Error::new(ErrorKind::Files, self.path().display().to_string(), cause).hint(
             "resume_from_checkpoint=latest goes on with it, overwrite=true begins afresh in its place, \
              another output_dir keeps both",
         ))
@@ -206,8 +142,8 @@ impl OutputFolder {
 
     fn remove_leftovers(&self) -> Result<()> {
         let is_leftover = |name: &str| name.starts_with(WRITING) || name.starts_with(REMOVING);
-        remove_entries(&self.path, is_leftover)?;
-        let validation = self.path.join(VALIDATION);
+        remove_entries(self.path(), is_leftover)?;
+        let validation = self.path().join(VALIDATION);
         for (_, folder) in entries(&validation)? {
             remove_entries(&folder, is_leftover)?;
         }

@@ -6,11 +6,12 @@ use crate::diffusion::density::{Density, LossWeighting, SigmaDraw};
 use crate::diffusion::sigmas::auto_shift;
 use crate::error::Result;
 use crate::kernels::adamw::{AdamWSettings, Form};
-use crate::models::adapter::lora::LoraInit;
-use crate::models::adapter::{Adapters, Targets, select};
+use crate::models::adapter::{Adapters, LoraInit};
 use crate::models::mmdit::MmditConfig;
 use crate::optimizer::schedule::{LearningRate, ScheduleKind};
-use crate::settings::{self, LoraPreset, LoraTargets, LrScheduler, OptimizerKind, RunSettings, SigmaDensity};
+use crate::settings::{self, LrScheduler, OptimizerKind, RunSettings, SigmaDensity};
+use crate::train::adapters::adapters;
+use std::path::PathBuf;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Recipe {
     pub adapters: Adapters,
     /// How A starts.
     pub init: LoraInit,
+    /// The file whose adapters are trained on.
+    pub continues: Option<PathBuf>,
     /// Distribution of noise levels before the shift.
     pub density: Density,
     /// The shift; none: by the number of image tokens.
@@ -56,7 +59,6 @@ impl Recipe {
     /// # Errors
     /// Target layers that the model lacks, a schedule that cannot be followed.
     pub fn new(settings: &RunSettings, config: &MmditConfig, total_steps: u64) -> Result<Self> {
-        let modules = select(config, &targets(&settings.lora_targets))?;
         let learning_rate = LearningRate {
             kind: schedule_kind(settings.lr_scheduler),
             base: settings.learning_rate,
@@ -69,12 +71,8 @@ impl Recipe {
         learning_rate.check()?;
         Ok(Self {
             seed: settings.seed,
-            adapters: Adapters::new(
-                modules,
-                settings.lora_rank,
-                settings.lora_alpha,
-                settings.lora_dropout as f32,
-            ),
+            adapters: adapters(settings, config)?,
+            continues: settings.init_lora.clone(),
             init: match settings.lora_init_type {
                 settings::LoraInit::Default => LoraInit::Uniform,
                 settings::LoraInit::Gaussian => LoraInit::Gaussian,
@@ -133,15 +131,6 @@ impl Recipe {
 
     fn sigmas(&self, image_tokens: usize) -> SigmaDraw {
         SigmaDraw { density: self.density, shift: self.shift.unwrap_or_else(|| auto_shift(image_tokens)) }
-    }
-}
-
-fn targets(targets: &LoraTargets) -> Targets {
-    match targets {
-        LoraTargets::Preset(LoraPreset::Simpletuner) => Targets::SimpleTuner,
-        LoraTargets::Preset(LoraPreset::Diffusers) => Targets::Diffusers,
-        LoraTargets::Preset(LoraPreset::AllLinear) => Targets::AllLinear,
-        LoraTargets::Modules(names) => Targets::Named(names.clone()),
     }
 }
 

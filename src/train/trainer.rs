@@ -8,8 +8,10 @@ use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state;
+use crate::models::adapter::{Adapter, AdapterModule};
 use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
+use crate::train::adapters::values_to_continue;
 use crate::train::data::TrainingData;
 use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
@@ -50,8 +52,21 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Its samples.
     pub samples: usize,
+    /// Noise level and loss of each of them.
+    pub losses: Vec<SampleLoss>,
     /// Wall time.
     pub seconds: f64,
+}
+
+/// How the model did on one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleLoss {
+    /// Its index in the dataset.
+    pub sample: usize,
+    /// The noise level.
+    pub sigma: f64,
+    /// The loss there, weighted as the recipe says.
+    pub loss: f64,
 }
 
 /// What a trainer needs that does not change.
@@ -115,18 +130,23 @@ impl<'a> Trainer<'a> {
             step: 0,
             rate_factor: 1.0,
         };
-        trainer.initialise()?;
+        trainer.initialise(weights)?;
         Ok(trainer)
     }
 
-    /// Writes the initial adapters: A drawn, B zero. The moving average starts as their copy.
-    fn initialise(&mut self) -> Result<()> {
+    /// Writes the initial adapters, which change nothing yet. The moving average starts as their copy.
+    fn initialise(&mut self, weights: &dyn WeightSource) -> Result<()> {
+        let Recipe { adapters, init, seed, continues, .. } = self.recipe;
         let mut start = vec![0.0; self.engine.layout().elements()];
-        for (index, pair) in self.recipe.adapters.pairs.iter().enumerate() {
-            let values = self.recipe.adapters.initial_a(index, self.recipe.init, self.recipe.seed);
-            if let Some(parameter) = self.engine.layout().parameter(&pair.a_name()) {
-                start[parameter.offset..][..values.len()].copy_from_slice(&values);
+        for index in 0..adapters.all.len() {
+            for (name, values) in adapters.initial(index, *init, *seed, weights)? {
+                if let Some(parameter) = self.engine.layout().parameter(&name) {
+                    start[parameter.offset..][..values.len()].copy_from_slice(&values);
+                }
             }
+        }
+        if let Some(path) = continues {
+            self.start_from(&values_to_continue(path)?, &mut start);
         }
         [Flat::Parameters, Flat::Average]
             .into_iter()
@@ -136,6 +156,19 @@ impl<'a> Trainer<'a> {
     /// The loss on held-out samples, by the adapters as they are.
     pub fn evaluate(&mut self, evaluation: &mut Evaluation) -> Result<EvaluationReport> {
         evaluation.run(&mut self.engine, self.recipe, self.data, &self.positions)
+    }
+
+    /// Puts the values of a file into `start`, in place of those with which its layers would begin.
+    fn start_from(&self, values: &[AdapterModule], start: &mut [f32]) {
+        for values in values {
+            let of_layer = |adapter: &&Adapter| adapter.module.path == values.module;
+            let Some(adapter) = self.recipe.adapters.all.iter().find(of_layer) else { continue };
+            for (name, values) in adapter.parameters_of(values) {
+                if let Some(parameter) = self.engine.layout().parameter(&name) {
+                    start[parameter.offset..][..values.len()].copy_from_slice(values);
+                }
+            }
+        }
     }
 
     /// The engine, for validation and checkpoints between steps.
@@ -198,9 +231,9 @@ impl<'a> Trainer<'a> {
         }
         let learning_rate = self.prepare_step_state(samples)?;
         self.engine.clear_flat(Flat::Gradients)?;
-        let mut loss = 0.0;
+        let mut losses = Vec::with_capacity(samples);
         for micro in &micro_batches {
-            loss += self.run_micro_batch(micro)?;
+            losses.extend(self.run_micro_batch(micro)?);
         }
         self.engine.run(&self.programs.optimize)?;
         let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)?).gradient_norm);
@@ -212,10 +245,11 @@ impl<'a> Trainer<'a> {
         Ok(StepReport {
             step: self.step,
             epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
-            loss: loss / samples as f64,
+            loss: losses.iter().map(|sample| sample.loss).sum::<f64>() / samples as f64,
             learning_rate,
             gradient_norm,
             samples,
+            losses,
             seconds: start.elapsed().as_secs_f64(),
         })
     }
@@ -274,8 +308,8 @@ impl<'a> Trainer<'a> {
         Ok(learning_rate)
     }
 
-    /// Adds one micro-batch's gradients and returns the sum of its samples' losses.
-    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<f64> {
+    /// Adds one micro-batch's gradients and returns its samples' losses.
+    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<SampleLoss>> {
         let (batch, samples) = (&micro.batch, micro.batch.samples.len());
         let vectors = self.ahead.take(samples);
         let (recipe, step, tokens) = (self.recipe, self.step, micro.shape.image_tokens());
@@ -293,11 +327,17 @@ impl<'a> Trainer<'a> {
         };
         self.engine.run(planned)?;
         let state = self.engine.step_state(samples)?;
-        let losses: Vec<f64> = step_state::samples(state).iter().map(|s| f64::from(s.loss)).collect();
-        let of_samples = losses.iter().zip(batch.samples.iter().copied());
+        let of_samples = step_state::samples(state).iter().zip(&batch.samples);
+        let losses: Vec<_> = of_samples
+            .map(|(state, &sample)| SampleLoss {
+                sample,
+                sigma: f64::from(state.sigma),
+                loss: f64::from(state.loss),
+            })
+            .collect();
         let mut broken =
-            of_samples.filter(|(loss, _)| !loss.is_finite()).map(|(_, sample)| sample).peekable();
-        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses.iter().sum()) }
+            losses.iter().filter(|loss| !loss.loss.is_finite()).map(|loss| loss.sample).peekable();
+        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses) }
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.

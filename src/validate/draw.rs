@@ -71,6 +71,12 @@ impl Part {
 }
 
 impl Shape {
+    /// The shapes of the programs that draw `picture` by `prompt`.
+    pub fn of(prompt: &Prompt<'_>, picture: &Picture) -> Vec<Self> {
+        let (size, guidance) = ((picture.width, picture.height), Guidance(picture.guidance));
+        Self::of_picture(size, prompt.positive.shape[0], guidance, picture.skip_layers.is_some())
+    }
+
     /// The shapes of the programs that draw pictures of one size.
     pub fn of_picture(
         (width, height): (usize, usize),
@@ -165,12 +171,11 @@ impl<'a> Drawing<'a> {
     ///
     /// Programs are recorded and weights loaded when first needed; the arena grows where it must.
     pub fn draw(&mut self, engine: &mut Engine, prompt: Prompt<'_>, picture: Picture) -> Result<Vec<f32>> {
-        let (guidance, size) = (Guidance(picture.guidance), (picture.width, picture.height));
+        let guidance = Guidance(picture.guidance);
         let skip_layers = picture.skip_layers.filter(|_| guidance.is_on());
-        let tokens = prompt.positive.shape[0];
-        let shapes = Shape::of_picture(size, tokens, guidance, skip_layers.is_some());
+        let shapes = Shape::of(&prompt, &picture);
         for &shape in &shapes {
-            self.prepare(engine, shape)?;
+            self.prepare(engine, shape, &ModelWeights(self.model.weights))?;
         }
         let schedule = Schedule::sampling(picture.steps, picture.shift)?;
         let part = shapes[0].part;
@@ -212,12 +217,12 @@ impl<'a> Drawing<'a> {
         sampler::sample(&noise, &schedule, guidance, velocity, |_| Ok(()))
     }
 
-    /// Records, plans and loads what `shape` needs.
-    fn prepare(&mut self, engine: &mut Engine, shape: Shape) -> Result<()> {
-        let weights = ModelWeights(self.model.weights);
+    /// Records and plans what `shape` needs, and loads what the engine lacks of its weights from `weights`. Drawing does
+    /// so by itself with the model's own.
+    pub fn prepare(&mut self, engine: &mut Engine, shape: Shape, weights: &dyn WeightSource) -> Result<()> {
         if !self.transformers.contains_key(&shape) {
             let (program, inputs, velocity) = Self::record(&self.model, shape)?;
-            let planned = ready(engine, program, &weights)?;
+            let planned = ready(engine, program, weights)?;
             self.transformers.insert(shape, (planned, inputs, velocity));
         }
         let rows = shape.part.rows();
@@ -226,7 +231,7 @@ impl<'a> Drawing<'a> {
             let PictureModel { config, adapters, persistent, .. } = self.model;
             let ahead = rows * STEPS_AHEAD;
             let (inputs, vectors) = record_modulation(&mut program, config, adapters, persistent, ahead)?;
-            let planned = ready(engine, program, &weights)?;
+            let planned = ready(engine, program, weights)?;
             self.modulations.insert(rows, ModulationAhead::new(planned, inputs, vectors, ahead));
         }
         Ok(())

@@ -105,6 +105,20 @@ impl TensorFile {
         }
     }
 
+    /// The whole file, header included.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.contents.bytes()
+    }
+
+    /// The names and places of all tensors, of whatever dtype, in the order of their data.
+    pub(super) fn places(&self) -> Vec<(&str, std::ops::Range<usize>)> {
+        let tensors = self.header.tensors.iter();
+        let mut places: Vec<_> =
+            tensors.map(|(name, entry)| (name.as_str(), entry.start..entry.end)).collect();
+        places.sort_by_key(|(_, place)| place.start);
+        places
+    }
+
     /// The elements of the tensor `name`, converted to f32 whatever they are stored as, NaN and infinity included.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
         let view = self.view(name)?;

@@ -12,6 +12,7 @@ mod header;
 mod mapped;
 mod model_files;
 mod parts;
+mod rewrite;
 mod sources;
 mod weight;
 mod weight_map;
@@ -23,6 +24,7 @@ pub use model_files::{
     ModelFiles, Overrides, TextEncoderFiles, VAE_SETTING, VaeConstants, encoder_setting, tokenizer_setting,
 };
 pub use parts::{TextEncoder, open_mmdit, open_text_encoder, open_vae};
+pub use rewrite::rewrite;
 pub use sources::TensorSet;
 pub use weight::{FileRows, Layout, Residency, Scales, Weight};
 pub use weight_map::WeightMap;

@@ -79,8 +79,8 @@ pub fn run(model: &Model, policy: Recompute, dropout: f32) -> StepResult {
         record_step(&model.config, side, policy, dropout);
     let (mut engine, planned) = model.engine(Cpu::new(), program, layout, positions, (side, side)).unwrap();
     set_parameters(&mut engine, |name| {
-        let pair = adapters.pairs.iter().find(|pair| name == pair.a_name() || name == pair.b_name()).unwrap();
-        let shape = if name == pair.a_name() { pair.a_shape() } else { pair.b_shape() };
+        let parameters: Vec<_> = adapters.all.iter().flat_map(|adapter| adapter.parameters()).collect();
+        let (_, shape) = parameters.into_iter().find(|(known, _)| name == known).unwrap();
         Ok(normals(name, shape.elements()).into_iter().map(|x| 0.1 * x).collect())
     })
     .unwrap();

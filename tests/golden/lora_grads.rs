@@ -25,7 +25,7 @@ pub fn adapters(case: &Case, checks: &mut Checks, model: &Model) -> Result<Adapt
     let rank = case.count(&["hyper", "rank"])?;
     let adapters = Adapters::new(modules, rank, case.number(&["hyper", "alpha"])?, 0.0);
     let scaling = case.number(&["hyper", "scaling"])?;
-    checks.holds("scaling", adapters.pairs.iter().all(|pair| (pair.scale - scaling).abs() < 1e-12));
+    checks.holds("scaling", adapters.all.iter().all(|adapter| (adapter.scale - scaling).abs() < 1e-12));
     Ok(adapters)
 }
 

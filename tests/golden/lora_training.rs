@@ -12,10 +12,10 @@ use sargent::autograd::{Engine, Persistent, Program};
 use sargent::diffusion::density::schedule_index;
 use sargent::diffusion::sigmas::{timestep, training_sigmas};
 use sargent::error::{Error, Result};
-use sargent::export::read_lora;
+use sargent::export::read_adapters;
 use sargent::kernels::adamw::{AdamWSettings, Form};
 use sargent::kernels::step_state;
-use sargent::models::adapter::{Adapters, LoraModule, load};
+use sargent::models::adapter::{AdapterModule, Adapters, load};
 use sargent::models::mmdit::{ModulationVectors, TransformerInputs, record_transformer};
 use sargent::ops::{self, flow};
 use sargent::optimizer::schedule::LearningRate;
@@ -331,9 +331,11 @@ fn check_loaded(case: &Case, checks: &mut Checks, model: &Model) -> Result<()> {
     let bare = folder.path().join("bare.safetensors");
     write_without_metadata(&file, &bare)?;
     let expected = case.tensors("loaded_adapter_outputs")?;
-    for (name, modules) in
-        [("base", Vec::new()), ("with_metadata", read_lora(&file)?), ("without_metadata", read_lora(&bare)?)]
-    {
+    for (name, modules) in [
+        ("base", Vec::new()),
+        ("with_metadata", read_adapters(&file)?),
+        ("without_metadata", read_adapters(&bare)?),
+    ] {
         let ours = predict_with(model, &file, modules, &expected)?;
         checks.close(
             &format!("loaded adapter, {name}"),
@@ -356,12 +358,12 @@ fn write_without_metadata(file: &Path, bare: &Path) -> Result<()> {
 }
 
 /// The prediction for the probe inputs with the adapters of a file.
-fn predict_with(model: &Model, path: &Path, loaded: Vec<LoraModule>, probe: &Tensors) -> Result<Vec<f32>> {
-    let pairs = load::pairs(&model.config, path, 0, &loaded, 1.0)?;
-    let adapters = Adapters { pairs, ..Adapters::default() };
+fn predict_with(model: &Model, path: &Path, loaded: Vec<AdapterModule>, probe: &Tensors) -> Result<Vec<f32>> {
+    let all = load::adapters(&model.config, path, "", &loaded, 1.0)?;
+    let adapters = Adapters { all, ..Adapters::default() };
     let (shape, tokens) = (probe.shape("probe_latents")?, probe.shape("probe_prompt_embeds")?[1]);
     let mut predictor = model.predictor(device()?, &adapters, &shape, tokens, &[])?;
-    load::write(predictor.engine(), &adapters, &[loaded])?;
+    load::write(predictor.engine(), &adapters, &loaded)?;
     predictor.predict(Question {
         latents: &probe.f32("probe_latents")?,
         timesteps: &probe.f32("probe_timesteps")?,

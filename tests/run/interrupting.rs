@@ -27,6 +27,7 @@ fn assert_whole(folder: &Path) {
             Some("jsonl") => text()
                 .lines()
                 .for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(name))),
+            Some("html") => assert!(text().trim_end().ends_with("</html>"), "{name}"),
             Some("txt") => assert!(text().ends_with('\n'), "{name}"),
             _ => assert!(name.starts_with("tensorboard/"), "what is {name}?"),
         }

@@ -3,11 +3,13 @@
 mod activation;
 mod add;
 mod attention;
+mod effective_weight;
 mod flow;
 mod gated_residual;
 mod layer_norm;
 mod linear;
 mod low_rank;
+mod magnitude;
 mod optimizer;
 mod pictures;
 mod qk_norm;
@@ -23,6 +25,7 @@ pub fn all() -> Vec<Case> {
         add::cast_cases(),
         add::multiply_cases(),
         attention::cases(),
+        effective_weight::cases(),
         flow::draw_noise_cases(),
         flow::noising_cases(),
         flow::sample_latents_cases(),
@@ -33,6 +36,7 @@ pub fn all() -> Vec<Case> {
         layer_norm::rms_cases(),
         linear::cases(),
         low_rank::cases(),
+        magnitude::cases(),
         optimizer::adamw_cases(),
         optimizer::gradient_norm_cases(),
         optimizer::moving_average_cases(),

@@ -3,46 +3,36 @@
 use crate::autograd::persistent::Flat;
 use crate::autograd::{Engine, Persistent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::adapter::LoraModule;
-use crate::models::adapter::lora::{Adapters, LoraPair};
 use crate::models::adapter::modules::{Module, modules};
+use crate::models::adapter::{Adapter, AdapterModule, Adapters};
 use crate::models::mmdit::MmditConfig;
 use std::path::Path;
 
-/// The pairs of one file at some strength.
+/// The adapters of one file at some strength.
 ///
 /// # Errors
-/// A layer that the model lacks, or a pair whose sizes do not fit it.
-pub fn pairs(
+/// A layer that the model lacks, or an adapter whose sizes do not fit it.
+pub fn adapters(
     config: &MmditConfig,
     path: &Path,
-    file: usize,
-    loaded: &[LoraModule],
+    prefix: &str,
+    loaded: &[AdapterModule],
     strength: f64,
-) -> Result<Vec<LoraPair>> {
+) -> Result<Vec<Adapter>> {
     let known = modules(config);
-    let pair = |lora: &LoraModule| {
+    let adapter = |values: &AdapterModule| {
         let wrong = |cause: String| {
             Error::new(ErrorKind::Weights, path.display().to_string(), cause)
-                .hint("the LoRA was made for another model")
+                .hint("the adapter was made for another model")
         };
         let module: &Module = known
             .iter()
-            .find(|module| module.path == lora.module)
-            .ok_or_else(|| wrong(format!("the model has no layer `{}`", lora.module)))?;
-        let (inputs, outputs) = (lora.in_features(), lora.out_features());
-        if (inputs, outputs) != (module.inputs, module.rows.len()) {
-            return Err(wrong(format!(
-                "`{}` is for a layer of {inputs} to {outputs}, the model's is {} to {}",
-                lora.module,
-                module.inputs,
-                module.rows.len()
-            )));
-        }
-        let (prefix, scale) = (format!("{file}."), lora.scale * strength);
-        Ok(LoraPair { prefix, module: module.clone(), rank: lora.rank, scale })
+            .find(|module| module.path == values.module)
+            .ok_or_else(|| wrong(format!("the model has no layer `{}`", values.module)))?;
+        Adapter::of(values, module, prefix.to_owned(), strength)
+            .map_err(|e| wrong(format!("`{}`: {}", values.module, e.cause)))
     };
-    loaded.iter().map(pair).collect()
+    loaded.iter().map(adapter).collect()
 }
 
 /// The persistent region that holds `adapters` and nothing else.
@@ -52,18 +42,24 @@ pub fn region(adapters: &Adapters) -> Persistent {
     persistent
 }
 
-/// Writes the values of all files, in the order in which their pairs were made.
-pub fn write(engine: &mut Engine, adapters: &Adapters, files: &[Vec<LoraModule>]) -> Result<()> {
-    let values = files.iter().flatten();
-    for (pair, lora) in adapters.pairs.iter().zip(values) {
-        // Rows are canonical here; diffusers keeps (scale, shift) where the weight has (shift, scale).
-        let mut b = lora.b.clone();
-        if pair.module.halves_swapped {
-            let half = b.len() / 2;
-            b.rotate_left(half);
+/// Writes the values of `loaded`, which `adapters` were made of, in their order.
+pub fn write<'v>(
+    engine: &mut Engine,
+    adapters: &Adapters,
+    loaded: impl IntoIterator<Item = &'v AdapterModule>,
+) -> Result<()> {
+    for (adapter, values) in adapters.all.iter().zip(loaded) {
+        for (name, values) in adapter.parameters_of(values) {
+            // Rows are canonical here; diffusers keeps (scale, shift) where the weight has (shift, scale).
+            if adapter.module.halves_swapped && name.ends_with("lora_B.weight") {
+                let mut values = values.to_vec();
+                let half = values.len() / 2;
+                values.rotate_left(half);
+                put(engine, &name, &values)?;
+            } else {
+                put(engine, &name, values)?;
+            }
         }
-        put(engine, &pair.a_name(), &lora.a)?;
-        put(engine, &pair.b_name(), &b)?;
     }
     Ok(())
 }
@@ -76,16 +72,7 @@ fn put(engine: &mut Engine, name: &str, values: &[f32]) -> Result<()> {
 }
 
 /// The adapters as an exportable list, read from `source`.
-pub fn collect(engine: &Engine, adapters: &Adapters, source: Flat) -> Result<Vec<LoraModule>> {
-    let value = |name: &str| Ok(engine.parameter(name, source)?.unwrap_or_default());
-    let module = |pair: &LoraPair| {
-        Ok(LoraModule {
-            module: pair.module.path.clone(),
-            rank: pair.rank,
-            a: value(&pair.a_name())?,
-            b: value(&pair.b_name())?,
-            scale: pair.scale,
-        })
-    };
-    adapters.pairs.iter().map(module).collect()
+pub fn collect(engine: &Engine, adapters: &Adapters, source: Flat) -> Result<Vec<AdapterModule>> {
+    let read = |name: &str| Ok(engine.parameter(name, source)?.unwrap_or_default());
+    adapters.all.iter().map(|adapter| adapter.values(read)).collect()
 }

@@ -1,16 +1,22 @@
 //! Adapters: which linear layers they change, and what they are made of.
 //!
-//! An adapter lowers to what the linear op knows ([`crate::ops::linear::Lowered`]); models never see its kind.
+//! An adapter lowers to what the linear op knows ([`crate::ops::linear::Lowered`]); models never see its form.
 
+mod adapter;
+mod adapters;
 pub mod change;
+pub mod form;
 pub mod load;
-pub mod lora;
-pub mod lora_module;
+pub mod lokr;
+mod lowering;
 pub mod modules;
+pub mod patterns;
 pub mod targets;
+mod values;
 
+pub use adapter::Adapter;
+pub use adapters::Adapters;
 pub use change::{AdapterModule, Change, Factor, Matrix};
-pub use lora::{Adapters, LoraPair};
-pub use lora_module::LoraModule;
+pub use form::{Form, LoraInit};
 pub use modules::{Module, modules};
 pub use targets::{Targets, select};

@@ -13,12 +13,29 @@ pub struct Module {
     pub weight: String,
     /// Its rows of that weight.
     pub rows: Range<usize>,
+    /// All rows of that weight.
+    pub weight_rows: usize,
     /// Columns of its input.
     pub inputs: usize,
     /// Whether it lies in a block and is no modulation layer: what can be trained.
     pub trainable: bool,
     /// Whether diffusers stores its rows as (scale, shift) where the weight has (shift, scale).
     pub halves_swapped: bool,
+}
+
+impl Module {
+    /// The transformer block that it lies in, if it lies in one.
+    pub fn block(&self) -> Option<usize> {
+        self.path.strip_prefix("transformer_blocks.")?.split('.').next()?.parse().ok()
+    }
+
+    /// Its name inside its block, such as `attn.to_q`; outside the blocks the whole path.
+    pub fn name_in_block(&self) -> &str {
+        match self.block() {
+            Some(_) => self.path.splitn(3, '.').nth(2).unwrap_or_default(),
+            None => &self.path,
+        }
+    }
 }
 
 /// All linear layers, block by block, then those outside.
@@ -32,6 +49,7 @@ pub fn modules(config: &MmditConfig) -> Vec<Module> {
         path: path.to_owned(),
         weight: weight.to_owned(),
         rows: 0..outputs,
+        weight_rows: outputs,
         inputs,
         trainable: false,
         halves_swapped,
@@ -59,6 +77,7 @@ fn block_modules(config: &MmditConfig, block: usize) -> Vec<Module> {
         all.push(Module {
             path: format!("transformer_blocks.{block}.{path}"),
             weight: block_name(block, weight),
+            weight_rows: if weight.ends_with("qkv") { 3 * d } else { rows.end },
             rows,
             inputs,
             trainable: !modulation,

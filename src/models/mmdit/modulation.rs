@@ -75,7 +75,7 @@ pub fn record_modulation(
     let features = program.activation("time_features", [rows, TIME_FEATURES]);
     program.launch(TimestepFeatures { timesteps: inputs.timesteps, features })?;
     let layer = |program: &mut Program, name: &str, weight: &str, x, outputs| {
-        let layer = adapters.layer(program, persistent, weight, 0..outputs, outputs, x);
+        let layer = adapters.layer(program, persistent, weight, 0..outputs, outputs, x)?;
         linear(program, name, x, &layer)
     };
     let d = config.width;

@@ -232,7 +232,7 @@ impl Recording<'_> {
         rows: Range<usize>,
         outputs: usize,
     ) -> Result<TensorId> {
-        let layer = self.adapters.layer(self.program, self.persistent, weight, rows, outputs, x);
+        let layer = self.adapters.layer(self.program, self.persistent, weight, rows, outputs, x)?;
         linear(self.program, name, x, &layer)
     }
 }

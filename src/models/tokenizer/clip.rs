@@ -1,6 +1,7 @@
 //! CLIP's tokenizer: lower case, byte-level pairs with an end-of-word mark, 77 ids.
 
 use super::files::{self, Files};
+use super::fit::Fit;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,6 +71,11 @@ impl ClipTokenizer {
         ids[1..=tokens.len()].copy_from_slice(tokens);
         ids[tokens.len() + 1] = self.end;
         Ok(ids)
+    }
+
+    /// How much of `text` the encoder sees.
+    pub fn fit(&self, text: &str) -> Result<Fit> {
+        Ok(Fit::new(text, &files::spans(&self.tokenizer, text)?, 2, CLIP_LENGTH))
     }
 
     /// The id that ends every text; pooled states are taken at its first place.

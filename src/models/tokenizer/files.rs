@@ -92,10 +92,18 @@ pub(super) fn id(tokenizer: &Tokenizer, text: &str, place: &Path) -> Result<i32>
 
 /// The ids of `text` without special tokens at its ends.
 pub(super) fn ids(tokenizer: &Tokenizer, text: &str) -> Result<Vec<i32>> {
-    let encoding = tokenizer.encode_fast(text, false).map_err(|e| {
-        Error::new(ErrorKind::Dataset, format!("text {text:?}"), format!("cannot be tokenized ({e})"))
-    })?;
+    let encoding = tokenizer.encode_fast(text, false).map_err(|e| cannot_be_tokenized(text, &e))?;
     Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
+}
+
+/// Where the tokens of `text` lie in it, in bytes.
+pub(super) fn spans(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(usize, usize)>> {
+    let encoding = tokenizer.encode(text, false).map_err(|e| cannot_be_tokenized(text, &e))?;
+    Ok(encoding.get_offsets().to_vec())
+}
+
+fn cannot_be_tokenized(text: &str, error: &tokenizers::Error) -> Error {
+    Error::new(ErrorKind::Dataset, format!("text {text:?}"), format!("cannot be tokenized ({error})"))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {

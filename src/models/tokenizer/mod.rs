@@ -4,10 +4,12 @@
 
 mod clip;
 mod files;
+mod fit;
 mod sentencepiece;
 mod t5;
 
 pub use clip::{CLIP_LENGTH, ClipTokenizer, PadToken};
+pub use fit::Fit;
 pub use t5::T5Tokenizer;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! T5's tokenizer: SentencePiece pieces, case preserved, ended by `</s>`.
 
 use super::files::{self, Files};
+use super::fit::Fit;
 use super::sentencepiece::SentencePiece;
 use crate::error::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -43,6 +44,11 @@ impl T5Tokenizer {
         ids.push(self.end);
         ids.resize(length, self.pad);
         Ok(ids)
+    }
+
+    /// How much of `text` the encoder sees when it takes `length` ids.
+    pub fn fit(&self, text: &str, length: usize) -> Result<Fit> {
+        Ok(Fit::new(text, &files::spans(&self.tokenizer, text)?, 1, length))
     }
 }
 

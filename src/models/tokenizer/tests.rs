@@ -123,3 +123,32 @@ fn a_sentencepiece_model_cut_anywhere_never_panics() {
         }
     }
 }
+
+#[test]
+fn a_text_fits_if_its_ids_do_and_is_cut_before_a_word() {
+    let clip = ClipTokenizer::open(&bundled("tokenizer"), PadToken::End).unwrap();
+    let t5 = T5Tokenizer::open(&bundled("tokenizer_3")).unwrap();
+    let check = |text: &str, fit: Fit, ids: &[i32], end: i32| {
+        if text.contains("<|") || text.contains("</s>") {
+            return; // The end token inside a text hides where its ids end.
+        }
+        let used = 1 + ids.iter().position(|id| *id == end).unwrap();
+        assert_eq!(used, fit.tokens.min(fit.limit), "{text:?}");
+        assert_eq!(fit.cut_at.is_some(), fit.tokens > fit.limit, "{text:?}");
+        if let Some(cut) = fit.cut_at {
+            assert!(text.is_char_boundary(cut) && !text[..cut].ends_with(char::is_alphanumeric), "{text:?}");
+        }
+    };
+    for_each_case("clip_l", |text, _| {
+        check(text, clip.fit(text).unwrap(), &clip.encode(text).unwrap(), clip.end_id());
+    });
+    for_each_case("t5", |text, ids| {
+        let fit = t5.fit(text, ids.len()).unwrap();
+        check(text, fit, &t5.encode(text, ids.len()).unwrap(), t5.encode("", 1).unwrap()[0]);
+    });
+    let long = "star ".repeat(100);
+    let fit = clip.fit(&long).unwrap();
+    let each = (fit.tokens - 2) / 100;
+    assert_eq!((fit.tokens, fit.limit), (100 * each + 2, 77));
+    assert_eq!(fit.cut_at.unwrap(), 75 / each * "star ".len());
+}

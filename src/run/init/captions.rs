@@ -1,198 +1,148 @@
-//! Where the captions come from, and which prompts are drawn while training.
+//! Where the captions come from.
 
 use super::{Reason, reason};
-use crate::dataset::Surveyed;
+use crate::dataset::{FoundPicture, has_metadata, has_trigger};
 use crate::error::{Error, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::Path;
 
-/// Captions that are drawn as prompts.
-const DRAWN: usize = 3;
-/// What no picture is likely to show: whether what is learnt carries over to it is what a LoRA is for.
-const NEW_SUBJECT: &str = "a lighthouse by the sea at dusk";
 /// How often a caption is left out, so that guidance has something to guide away from.
 const DROPOUT: f64 = 0.1;
 
 /// How pictures are captioned.
 pub struct Captioning {
-    /// Settings of the data set.
-    pub settings: Vec<(&'static str, Value)>,
-    /// Prompts by their names.
-    pub prompts: Map<String, Value>,
+    strategy: &'static str,
     why: String,
-    trigger: Option<(String, String)>,
+    /// The word that calls up what is learnt.
+    pub trigger: Option<String>,
+    why_trigger: String,
 }
 
 impl Captioning {
-    /// By what lies beside the pictures.
+    /// By what lies beside the pictures, or as the user says.
     ///
     /// # Errors
     /// Some pictures without a caption, or all of them where no trigger word is given.
-    pub fn of(pictures: &[Surveyed], trigger: Option<&str>, folder: &Path) -> Result<Self> {
+    pub fn of(pictures: &[FoundPicture], trigger: Option<&str>, folder: &Path) -> Result<Self> {
         let captions: Vec<&str> = pictures.iter().filter_map(|picture| picture.caption.as_deref()).collect();
-        match (captions.len(), trigger) {
-            (0, None) => Err(Error::dataset(folder, "no picture has a caption").hint(
-                "write a .txt file beside each picture, or name the word that all are to be called by: --trigger WORD",
-            )),
-            (0, Some(trigger)) => Ok(Self::one_for_all(trigger)),
-            (some, _) if some < pictures.len() => Err(some_missing(pictures, some)),
-            _ => Ok(Self::from_files(&captions, trigger)),
+        let (all, some) = (pictures.len(), captions.len());
+        if some > 0 && some < all {
+            return Err(some_missing(pictures, all - some));
         }
-    }
-
-    fn one_for_all(trigger: &str) -> Self {
-        let prompts = named_prompts([trigger.to_owned(), format!("{trigger}, {NEW_SUBJECT}")]);
-        Self {
-            settings: vec![
-                ("caption_strategy", json!("instanceprompt")),
-                ("instance_prompt", json!(trigger)),
-            ],
-            prompts,
-            why: format!("no picture has a caption, so `{trigger}` is the caption of all"),
-            trigger: None,
-        }
-    }
-
-    fn from_files(captions: &[&str], trigger: Option<&str>) -> Self {
-        let mut settings = vec![("caption_strategy", json!("textfile"))];
-        let mut told = None;
-        if let Some(trigger) = trigger {
-            let having = captions.iter().filter(|caption| caption.contains(trigger)).count();
-            if having < captions.len() {
-                settings.push(("trigger_word", json!(trigger)));
+        let with = |strategy, why: String, why_trigger: String| {
+            Ok(Self { strategy, why, trigger: trigger.map(str::to_owned), why_trigger })
+        };
+        match trigger {
+            _ if some == all => {
+                let why = format!("each of {all} pictures has a caption beside it");
+                with("textfile", why, why_trigger(trigger, &captions))
             }
-            let why = if having == captions.len() {
-                "every caption has it already".to_owned()
-            } else {
-                format!("{having} of {} captions have it; it is put before the others", captions.len())
-            };
-            told = Some((trigger.to_owned(), why));
+            _ if has_metadata(folder) => {
+                with("metadata", "a table in the folder".into(), "put before captions that lack it".into())
+            }
+            Some(trigger) => with("instanceprompt", format!("no captions: `{trigger}` stands for all"), String::new()),
+            None => Err(Error::dataset(folder, "no picture has a caption").hint(
+                "write a .txt file beside each, or name the word that all are to be called by: --trigger WORD",
+            )),
         }
-        Self {
-            settings,
-            prompts: named_prompts(prompts(captions, trigger)),
-            why: format!("each of the {} pictures has a caption beside it", captions.len()),
-            trigger: told,
-        }
+    }
+
+    fn is_one_for_all(&self) -> bool {
+        self.strategy == "instanceprompt"
+    }
+
+    /// Settings of the data set.
+    pub fn of_data_set(&self) -> Vec<(&'static str, Value)> {
+        let trigger = match self.is_one_for_all() {
+            true => "instance_prompt",
+            false => "trigger_word",
+        };
+        let word = self.trigger.iter().map(|word| (trigger, json!(word)));
+        [("caption_strategy", json!(self.strategy))].into_iter().chain(word).collect()
+    }
+
+    /// Settings of the run.
+    pub fn of_run(&self) -> Vec<(&'static str, Value)> {
+        vec![("caption_dropout_probability", json!(DROPOUT))]
     }
 
     /// Why.
     pub fn reasons(&self) -> Vec<Reason> {
-        let strategy = self.settings.iter().find(|(key, _)| *key == "caption_strategy");
-        let strategy = strategy.and_then(|(_, value)| value.as_str()).unwrap_or_default();
-        let mut reasons = vec![reason("caption_strategy", strategy, &*self.why)];
-        reasons.extend(self.trigger.iter().map(|(word, why)| reason("trigger_word", word, &**why)));
-        reasons.push(reason(
-            "caption_dropout_probability",
-            DROPOUT,
-            "guidance needs to know what the model draws without a caption",
-        ));
-        let why = format!("{} from the captions, and one of what they do not speak of", self.prompts.len() - 1);
-        reasons.push(reason("user_prompt_library", format!("{} prompts", self.prompts.len()), why));
+        let mut reasons = vec![reason("caption_strategy", self.strategy, &*self.why)];
+        let word = self.trigger.iter().filter(|_| !self.is_one_for_all());
+        reasons.extend(word.map(|word| reason("trigger_word", word, &*self.why_trigger)));
+        let why = "guidance compares with what is drawn without a caption";
+        reasons.push(reason("caption_dropout_probability", DROPOUT, why));
         reasons
     }
+}
 
-    /// Settings of the run.
-    pub fn run_settings(&self) -> Vec<(&'static str, Value)> {
-        vec![("caption_dropout_probability", json!(DROPOUT))]
+fn why_trigger(trigger: Option<&str>, captions: &[&str]) -> String {
+    let Some(trigger) = trigger else { return String::new() };
+    match captions.iter().filter(|caption| has_trigger(trigger, caption)).count() {
+        having if having == captions.len() => "every caption has it already".to_owned(),
+        0 => "put before every caption, as none has it".to_owned(),
+        having => format!("{having} of {} captions have it; put before the others", captions.len()),
     }
 }
 
-fn some_missing(pictures: &[Surveyed], some: usize) -> Error {
+fn some_missing(pictures: &[FoundPicture], missing: usize) -> Error {
     let without = pictures.iter().find(|picture| picture.caption.is_none());
-    let path = without.map(|picture| picture.path.as_path()).unwrap_or(Path::new(""));
-    let missing = pictures.len() - some;
-    let cause = if missing == 1 {
-        "has no caption, while all others have one".to_owned()
-    } else {
-        format!("has no caption, as {} others of {} pictures", missing - 1, pictures.len())
+    let path = without.map_or(Path::new(""), |picture| picture.path.as_path());
+    let cause = match missing {
+        1 => "has no caption, while all others have one".to_owned(),
+        _ => format!("has no caption, like {} more of {} pictures", missing - 1, pictures.len()),
     };
-    Error::dataset(path, cause).hint("write the .txt file beside each, or move these pictures elsewhere")
-}
-
-/// A few of the captions, far from each other in the alphabet, and a subject of their own.
-fn prompts(captions: &[&str], trigger: Option<&str>) -> Vec<String> {
-    let mut lines: Vec<&str> = captions.iter().filter_map(|caption| caption.lines().next()).collect();
-    lines.retain(|line| !line.is_empty());
-    lines.sort_unstable();
-    lines.dedup();
-    let count = lines.len().min(DRAWN);
-    let chosen = (0..count).filter_map(|at| lines.get((2 * at + 1) * lines.len() / (2 * count)));
-    let called = |text: &str| match trigger {
-        Some(trigger) if !text.contains(trigger) => format!("{trigger}, {text}"),
-        _ => text.to_owned(),
-    };
-    chosen.copied().chain([NEW_SUBJECT]).map(called).collect()
-}
-
-/// Names that do as file names, made of the prompts' first words.
-fn named_prompts(prompts: impl IntoIterator<Item = String>) -> Map<String, Value> {
-    let mut named = Map::new();
-    for prompt in prompts {
-        let words = prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let words: Vec<&str> = words.take(5).collect();
-        let mut name: String = words.join("_").to_lowercase().chars().take(40).collect();
-        if name.is_empty() || named.contains_key(&name) {
-            name = format!("{name}_{}", named.len() + 1);
-        }
-        named.insert(name, prompt.into());
-    }
-    named
+    Error::dataset(path, cause).hint("write a .txt file beside each of them, or move them elsewhere")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn picture(name: &str, caption: Option<&str>) -> Surveyed {
-        Surveyed { path: name.into(), size: (64, 64), caption: caption.map(str::to_owned) }
+    fn picture(name: &str, caption: Option<&str>) -> FoundPicture {
+        FoundPicture { path: name.into(), size: (64, 64), caption: caption.map(str::to_owned) }
     }
 
-    fn setting<'a>(captioning: &'a Captioning, key: &str) -> Option<&'a Value> {
-        captioning.settings.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    fn of(pictures: &[FoundPicture], trigger: Option<&str>) -> Result<Captioning> {
+        Captioning::of(pictures, trigger, Path::new("pictures"))
+    }
+
+    fn setting(captioning: &Captioning, key: &str) -> Option<Value> {
+        captioning.of_data_set().into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     #[test]
-    fn captions_are_taken_from_files_and_drawn_as_prompts() {
-        let names = ["a red star", "a blue fish", "a green tree", "a white house", "a black cat"];
-        let pictures = names.map(|name| picture("x.png", Some(name)));
-        let captioning = Captioning::of(&pictures, None, Path::new("")).unwrap();
+    fn captions_are_taken_from_files_beside_the_pictures() {
+        let captioning = of(&[picture("x.png", Some("a star"))], Some("k4s4")).unwrap();
         assert_eq!(setting(&captioning, "caption_strategy").unwrap(), "textfile");
-        assert_eq!(captioning.prompts.len(), 4);
-        let drawn = captioning.prompts.values().filter(|prompt| names.contains(&prompt.as_str().unwrap()));
-        assert_eq!(drawn.count(), 3);
-    }
-
-    #[test]
-    fn a_trigger_word_is_put_where_it_is_missing() {
-        let with = [picture("x.png", Some("k4s4, a star"))];
-        assert!(setting(&Captioning::of(&with, Some("k4s4"), Path::new("")).unwrap(), "trigger_word").is_none());
-        let without = [picture("x.png", Some("a star"))];
-        let captioning = Captioning::of(&without, Some("k4s4"), Path::new("")).unwrap();
         assert_eq!(setting(&captioning, "trigger_word").unwrap(), "k4s4");
-        assert!(captioning.prompts.values().all(|prompt| prompt.as_str().unwrap().starts_with("k4s4, ")));
+        assert!(captioning.reasons()[1].why.contains("none has it"));
+        let captioning = of(&[picture("x.png", Some("K4S4, a star"))], Some("k4s4")).unwrap();
+        assert!(captioning.reasons()[1].why.contains("every caption"));
     }
 
     #[test]
     fn pictures_without_captions_need_a_trigger_word() {
         let none = [picture("x.png", None)];
-        let error = Captioning::of(&none, None, Path::new("pictures")).err().unwrap();
-        assert!(error.hint.contains("--trigger"));
-        let captioning = Captioning::of(&none, Some("k4s4 style"), Path::new("")).unwrap();
+        assert!(of(&none, None).err().unwrap().hint.contains("--trigger"));
+        let captioning = of(&none, Some("k4s4 style")).unwrap();
+        assert_eq!(setting(&captioning, "caption_strategy").unwrap(), "instanceprompt");
         assert_eq!(setting(&captioning, "instance_prompt").unwrap(), "k4s4 style");
-        assert_eq!(captioning.prompts.len(), 2);
+    }
+
+    #[test]
+    fn a_table_in_the_folder_has_the_captions() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("metadata.jsonl"), "").unwrap();
+        let captioning = Captioning::of(&[picture("x.png", None)], None, folder.path()).unwrap();
+        assert_eq!(setting(&captioning, "caption_strategy").unwrap(), "metadata");
     }
 
     #[test]
     fn pictures_of_which_some_have_no_caption_are_refused_by_name() {
         let pictures = [picture("a.png", Some("a")), picture("b.png", None), picture("c.png", None)];
-        let error = Captioning::of(&pictures, Some("k4s4"), Path::new("")).err().unwrap();
-        assert!(error.place.contains("b.png") && error.cause.contains("1 others of 3"), "{error}");
-    }
-
-    #[test]
-    fn names_of_prompts_do_as_file_names_and_differ() {
-        let named = named_prompts(["A star: red!".to_owned(), "a star, red".to_owned(), "…".to_owned()]);
-        assert_eq!(named.keys().map(String::as_str).collect::<Vec<_>>(), ["a_star_red", "a_star_red_2", "_3"]);
+        let error = of(&pictures, Some("k4s4")).err().unwrap();
+        assert!(error.place.contains("b.png") && error.cause.contains("1 more of 3"), "{error}");
     }
 }

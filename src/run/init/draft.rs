@@ -1,7 +1,7 @@
 //! A setup as its files: how they name each other, and the run that they make.
 
-use super::Wishes;
 use super::captions::Captioning;
+use super::{Reason, Wishes, prompts, reason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::run::Opened;
@@ -26,7 +26,7 @@ pub struct Draft {
     settings: Map<String, Value>,
     given: Map<String, Value>,
     data_backends: Value,
-    prompts: Value,
+    prompts: Map<String, Value>,
     folder: TempDir,
 }
 
@@ -41,15 +41,15 @@ impl Draft {
             "seed": 42,
         });
         let mut entry = json!({ "id": "pictures", "type": "local", "instance_data_dir": text(&wishes.images)? });
-        for (key, value) in &captioning.settings {
-            entry[*key] = value.clone();
+        for (key, value) in captioning.of_data_set() {
+            entry[key] = value;
         }
         let temporary = tempfile::tempdir().map_err(|e| Error::io(&std::env::temp_dir(), &e))?;
         Ok(Self {
             settings: settings.as_object().cloned().unwrap_or_default(),
             given: wishes.set.iter().map(|(key, value)| (canonical(key), spelt(value))).collect(),
             data_backends: json!([entry]),
-            prompts: Value::Object(captioning.prompts.clone()),
+            prompts: Map::new(),
             folder: temporary,
         })
     }
@@ -62,6 +62,20 @@ impl Draft {
     /// [`set`](Self::set), several.
     pub fn set_all(&mut self, settings: impl IntoIterator<Item = (&'static str, Value)>) {
         settings.into_iter().for_each(|(key, value)| self.set(key, value));
+    }
+
+    /// Draws some of the captions of `opened`, which then is a run that draws them.
+    pub fn draw(&mut self, opened: &mut Opened, trigger: Option<&str>) -> Result<()> {
+        self.prompts = prompts::from_captions(&opened.dataset.samples, trigger);
+        opened.settings.validation_prompts = self.settings()?.validation_prompts;
+        Ok(())
+    }
+
+    /// What is drawn.
+    pub fn why_prompts(&self) -> Option<Reason> {
+        let count = self.prompts.len();
+        let why = format!("{} captions, and one subject that is not among them", count.checked_sub(1)?);
+        Some(reason("user_prompt_library", format!("{count} prompts"), why))
     }
 
     /// Whether the user has given the setting.
@@ -78,7 +92,7 @@ impl Draft {
             settings.remove("max_train_steps");
         }
         settings.extend(self.given.clone());
-        let contents = [self.prompts.clone(), self.data_backends.clone(), settings.into()];
+        let contents = [self.prompts.clone().into(), self.data_backends.clone(), settings.into()];
         Ok(FILES.into_iter().zip(contents).collect())
     }
 

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::{Reason, reason};
 use crate::autograd::recompute::Recompute;
-use crate::dataset::{Surveyed, buckets_at};
+use crate::dataset::{FoundPicture, buckets_at};
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::mmdit::MmditConfig;
@@ -29,7 +29,7 @@ const POLICIES: [Recompute; 3] = [Recompute::Store, Recompute::Selective, Recomp
 const OPTIMIZERS: [OptimizerKind; 2] = [OptimizerKind::AdamW, OptimizerKind::AdamW8bit];
 
 /// The resolutions worth trying, the best for these pictures first, each with what speaks for it.
-pub fn resolutions(config: &MmditConfig, pictures: &[Surveyed]) -> Vec<(usize, String)> {
+pub fn resolutions(config: &MmditConfig, pictures: &[FoundPicture]) -> Vec<(usize, String)> {
     let is_release = config.release().ends_with("Large") || config.release().ends_with("Medium");
     let smallest = if is_release { SMALLEST_OF_RELEASES } else { 0 };
     let fits = |resolution: &usize| {
@@ -38,7 +38,7 @@ pub fn resolutions(config: &MmditConfig, pictures: &[Surveyed]) -> Vec<(usize, S
     };
     let possible: Vec<usize> = RESOLUTIONS.into_iter().filter(fits).collect();
     let share = |resolution: usize| {
-        let edge = |picture: &&Surveyed| (f64::from(picture.size.0) * f64::from(picture.size.1)).sqrt();
+        let edge = |picture: &&FoundPicture| (f64::from(picture.size.0) * f64::from(picture.size.1)).sqrt();
         let large = pictures.iter().filter(|picture| edge(picture) * ENLARGED >= resolution as f64).count();
         large as f64 / pictures.len().max(1) as f64
     };
@@ -46,7 +46,7 @@ pub fn resolutions(config: &MmditConfig, pictures: &[Surveyed]) -> Vec<(usize, S
     let best = possible.iter().position(useful).unwrap_or(possible.len().saturating_sub(1));
     let why = |resolution: usize| match (100.0 * share(resolution)).floor() {
         share if share >= 100.0 * MOST => {
-            format!("{share} % of the pictures have at least that many pixels")
+            format!("{share} % of the pictures are that large or larger")
         }
         share => format!("the least for this model, though {} % of the pictures are smaller", 100.0 - share),
     };
@@ -120,9 +120,9 @@ impl Fit {
             count => format!("{count} batches make a step of {} pictures", count * self.batch),
         };
         let policy = match self.memory.recompute {
-            Recompute::Store => "chosen when the run begins; nothing need be computed twice here",
-            Recompute::Selective => "chosen when the run begins; here `selective`, which repeats what is cheap",
-            _ => "chosen when the run begins; here `lean`, which repeats what it can to save memory",
+            Recompute::Store => "nothing need be computed twice; chosen anew at the start",
+            Recompute::Selective => "`selective` fits, chosen anew at the start",
+            _ => "`lean` fits, chosen anew at the start",
         };
         let optimizer = match self.optimizer {
             OptimizerKind::AdamW8bit => "its states in 8 bits, else it would not fit",
@@ -141,8 +141,8 @@ impl Fit {
 mod tests {
     use super::*;
 
-    fn pictures(sizes: &[(u32, u32)]) -> Vec<Surveyed> {
-        let picture = |&size| Surveyed { path: "x.png".into(), size, caption: None };
+    fn pictures(sizes: &[(u32, u32)]) -> Vec<FoundPicture> {
+        let picture = |&size| FoundPicture { path: "x.png".into(), size, caption: None };
         sizes.iter().map(picture).collect()
     }
 

@@ -86,27 +86,27 @@ impl Learning {
         let views = self.steps as f64 * self.batch as f64 / pictures as f64;
         let asked = if self.steps_are_given { "as asked for: " } else { "" };
         let held_out = match (self.held_out * pictures as f64).round() {
-            0.0 => format!("every one of {pictures} pictures is needed for training"),
-            held_out => format!("{held_out} pictures tell whether it still learns or only memorises"),
+            0.0 => "so few pictures are all needed for training".to_owned(),
+            held_out => format!("{held_out} pictures tell learning from memorising"),
         };
         vec![
             reason(
                 "max_train_steps",
                 self.steps,
-                format!("{asked}{} pictures a step, so that each of {pictures} is seen {views:.0} times", self.batch),
+                format!("{asked}each of {pictures} pictures is seen {views:.0} times"),
             ),
-            reason("lora_rank", self.rank, format!("{pictures} pictures; more rank learns more, and memorises sooner")),
-            reason("lora_alpha", self.rank, "the rank: the adapters are added as they are"),
+            reason("lora_rank", self.rank, format!("for {pictures} pictures; a higher one memorises sooner")),
+            reason("lora_alpha", self.rank, "the rank, so that adapters are added as they are"),
             reason("learning_rate", rate(RATE), "usual for adapters with alpha = rank"),
             reason(
                 "lr_scheduler",
                 "cosine",
-                format!("rises for {} steps, then falls to 0 once, at the end", self.warmup()),
+                format!("rises for {} steps, then falls once, to 0", self.warmup()),
             ),
             reason(
                 "checkpointing_steps",
                 self.interval,
-                format!("about {} checkpoints to choose from, all kept", self.steps.div_ceil(self.interval)),
+                format!("{} checkpoints to choose from", self.steps.div_ceil(self.interval)),
             ),
             reason("validation_steps", self.interval, "pictures of every checkpoint"),
             reason("eval_share", self.held_out, held_out),

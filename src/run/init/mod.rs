@@ -1,14 +1,15 @@
 //! A setup for a folder of pictures: settings, data sets and prompts that fit a card, and why each is as it is.
 //!
-//! [`captions`] says how the pictures are captioned and what is drawn meanwhile, [`learning`] how much there is to
-//! learn from so many pictures, [`fitting`] what the card can hold; [`draft`] is the setup as files.
+//! `captions` says how the pictures are captioned, `prompts` what is drawn meanwhile, `learning` how much there is to
+//! learn from so many pictures, `fitting` what the card can hold; `draft` is the setup as files.
 
 mod captions;
 mod draft;
 mod fitting;
 mod learning;
+mod prompts;
 
-use crate::dataset::{self, Surveyed};
+use crate::dataset::{self, FoundPicture};
 use crate::device::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::mmdit::MmditConfig;
@@ -78,23 +79,23 @@ pub fn holds_pictures(folder: &Path) -> bool {
 /// A model or pictures that cannot be used, captions that are missing, and a card that nothing fits, with what the
 /// smallest setup would need.
 pub fn set_up(wishes: &Wishes) -> Result<Setup> {
-    let (pictures, notes) = dataset::survey(&wishes.images)?;
+    let (pictures, notes) = dataset::pictures_in(&wishes.images)?;
     let captioning = Captioning::of(&pictures, wishes.trigger.as_deref(), &wishes.images)?;
     let learning = Learning::from_pictures(pictures.len(), wishes.steps);
     let mut draft = Draft::new(wishes, &captioning)?;
-    let settings = draft.settings()?;
-    let model = opening::open_model(&settings)?;
+    let model = opening::open_model(&draft.settings()?)?;
     let config = MmditConfig::from_weights(&model.mmdit)?;
-    let mut reasons = vec![reason("model", config.release(), "by the shapes of its weights")];
     draft.set_all(learning.settings());
-    draft.set_all(captioning.run_settings());
+    draft.set_all(captioning.of_run());
     let (skipped, why_skipped) = learning::skipped_blocks(&config);
     draft.set_all(skipped);
-    let (mut opened, sizing) = fitted(&mut draft, &config, &pictures, &learning, &wishes.limits)?;
+    let (mut opened, sizing) = fitted(&mut draft, &config, &pictures, &learning, wishes)?;
+    let mut reasons = vec![reason("model", config.release(), "by the shapes of its weights")];
     reasons.extend(sizing);
     reasons.extend(learning.reasons());
-    reasons.extend(why_skipped);
     reasons.extend(captioning.reasons());
+    reasons.extend(draft.why_prompts());
+    reasons.extend(why_skipped);
     reasons.retain(|reason| !draft.is_given(reason.key));
     reasons.extend(wishes.set.iter().filter_map(|(key, value)| given(key, value)));
     let forecast = forecast::forecast(&opened, &wishes.limits, Some(wishes.limits.memory))?;
@@ -116,16 +117,18 @@ fn given(key: &str, value: &str) -> Option<Reason> {
 fn fitted(
     draft: &mut Draft,
     config: &MmditConfig,
-    pictures: &[Surveyed],
+    pictures: &[FoundPicture],
     learning: &Learning,
-    limits: &Limits,
+    wishes: &Wishes,
 ) -> Result<(Opened, Vec<Reason>)> {
+    let limits = &wishes.limits;
     let mut smallest = usize::MAX;
     let candidates = fitting::resolutions(config, pictures);
     let wanted = candidates.first().map_or(0, |first| first.0);
     for (resolution, why) in candidates {
         draft.set("resolution", json!(resolution));
         let mut opened = draft.open()?;
+        draft.draw(&mut opened, wishes.trigger.as_deref())?;
         match fitting::best(&mut opened, draft, learning.batch, limits)? {
             Ok(fit) => {
                 draft.set_all(fit.settings());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::models::adapter::{Change, Matrix};
 use crate::train::output_folder::OpenOptions;
 use proptest::prelude::*;
 use serde_json::json;
@@ -8,9 +9,11 @@ fn open(path: &Path) -> OutputFolder {
     OutputFolder::open(path, &options).unwrap()
 }
 
-fn modules() -> Vec<LoraModule> {
+fn modules() -> Vec<AdapterModule> {
     let module = "transformer_blocks.0.attn.to_q".to_owned();
-    vec![LoraModule { module, rank: 1, a: vec![0.5, -0.25], b: vec![1.0, 2.0], scale: 1.0 }]
+    let a = Matrix { rows: 1, columns: 2, values: vec![0.5, -0.25] };
+    let b = Matrix { rows: 2, columns: 1, values: vec![1.0, 2.0] };
+    vec![AdapterModule { module, change: Change::LowRank { a, b, scale: 1.0 }, magnitude: None }]
 }
 
 fn save_values(output: &OutputFolder, step: u64, parameters: &[f32]) -> Result<()> {
@@ -81,7 +84,7 @@ fn a_checkpoint_holds_the_lora_as_it_is_exported() {
     save_steps(&output, &[3]);
     let elsewhere = tempfile::tempdir().unwrap();
     let exported = elsewhere.path().join(LORA_FILE);
-    write_lora(&exported, &modules(), SaveDtype::F32, &json!({ "lora_rank": 1 })).unwrap();
+    write_adapters(&exported, &modules(), SaveDtype::F32, &json!({ "lora_rank": 1 })).unwrap();
     let kept = std::fs::read(output.checkpoint(3).join(LORA_FILE)).unwrap();
     assert_eq!(kept, std::fs::read(exported).unwrap());
     assert_eq!(names(&output), [".lock", "checkpoint-3"]);
