@@ -3,6 +3,7 @@
 //! Results go to stdout, everything that is said meanwhile to stderr.
 
 mod captions;
+mod curve;
 mod demo;
 mod device;
 mod doctor;

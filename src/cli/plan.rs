@@ -2,13 +2,15 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, terminal};
+use super::{curve, device, terminal};
 use crate::device::cpu::Cpu;
 use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::run::Opened;
+use crate::report::plot;
 use crate::run::forecast::{self, Forecast};
+use crate::run::pace::{self, Measured, Pace};
 use crate::settings::RunSettings;
 use std::path::PathBuf;
 
@@ -27,6 +29,15 @@ pub struct PlanArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
     pub set: Vec<Override>,
 
+    /// Draw the learning rate over the steps as a picture
+    #[arg(long, value_name = "FILE.png")]
+    pub lr_curve: Option<PathBuf>,
+
+    /// The output folder of a run on the card that is meant, whose measured rate tells the time; without it, the
+    /// output folder of the settings
+    #[arg(long, value_name = "DIR")]
+    pub measured: Option<PathBuf>,
+
     /// Print one JSON object, for programs
     #[arg(long)]
     pub json: bool,
@@ -36,6 +47,8 @@ const EXAMPLES: &str = "\
 Examples:
   sargent plan config.json
   sargent plan config.json --device cuda:24GiB      what would fit a card of that size
+  sargent plan config.json --lr-curve rate.png      the course of the learning rate as a picture
+  sargent plan config.json --measured earlier/output    with the time, by an earlier run's rate
   sargent plan config.json --json | jq .memory";
 
 /// The card that is planned for where none is there: only its scratch memory depends on what it is.
@@ -60,13 +73,54 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     let limits = limits(device::wanted(device, settings.device));
     let opened = Opened::open(settings, data, false)?;
     let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
-    let forecast = forecast::forecast(&opened, &limits, limit)?;
+    let mut forecast = forecast::forecast(&opened, &limits, limit)?;
+    let output = args.measured.as_ref().unwrap_or(&opened.settings.output_dir);
+    let measured = pace::measured(&opened, output);
+    if let Measured::Pace(pace) = &measured {
+        forecast.time = Some(pace.clone());
+    }
+    if let Some(path) = &args.lr_curve {
+        plot::write_learning_rate(path, &forecast::learning_rate(&opened, CURVE_POINTS))?;
+    }
     if args.json {
         let json = serde_json::to_string_pretty(&forecast)
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&forecast))
+    terminal::say(table(&forecast))?;
+    terminal::say(curve::learning_rate(&forecast.learning_rate).join("\n"))?;
+    terminal::say(time(&measured))
+}
+
+/// Points of the picture of the learning rate.
+const CURVE_POINTS: u64 = 1024;
+
+/// How long training takes, as far as anybody has measured it.
+fn time(measured: &Measured) -> String {
+    match measured {
+        Measured::Pace(Pace { device, steps, seconds_per_step, seconds }) => format!(
+            "time         {} of training, at {seconds_per_step:.3} s a step\n             (the mean of {steps} steps on \
+             {device})",
+            duration(*seconds)
+        ),
+        Measured::OfOtherSteps(keys) => format!(
+            "time         no measured rate for these settings: the run there differs in\n             {}",
+            keys.join(", ")
+        ),
+        Measured::Nothing => "time         no measured rate yet; training leaves one in its output folder,\n             \
+                              which --measured DIR takes from another run"
+            .to_owned(),
+    }
+}
+
+/// A time in its two largest units.
+fn duration(seconds: f64) -> String {
+    match seconds.round() as u64 {
+        s @ ..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
+        s @ 3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        s => format!("{} days {} h", s / 86_400, s % 86_400 / 3600),
+    }
 }
 
 /// The report for people.

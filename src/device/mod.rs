@@ -49,6 +49,14 @@ pub enum Device {
 }
 
 impl Device {
+    /// What it is called: the card's name, or the processor with its threads.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu(cpu) => format!("cpu, {} threads", cpu.limits().lanes),
+            Self::Cuda(gpu) => gpu.properties().name.clone(),
+        }
+    }
+
     /// What plans for it are made with.
     pub fn limits(&self) -> Result<Limits> {
         match self {

@@ -11,6 +11,7 @@ pub mod forecast;
 pub mod init;
 mod merged;
 pub mod opening;
+pub mod pace;
 pub mod report;
 pub mod sampling;
 pub mod training;

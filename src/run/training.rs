@@ -17,7 +17,7 @@ use crate::report::tensorboard::EventWriter;
 use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, pace};
 use crate::settings::{GuardAction, SaveDtype};
 use crate::train::checkpoint::{self, Checkpoint, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -118,6 +118,7 @@ pub fn train(
         None => output.start_over()?,
     }
     output.write_settings(&as_used["run"], &as_used["data"])?;
+    pace::note(opened, device, &output, trainer.step())?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
     let report = Report::open(opened, &memory, &output, trainer.step())?;
