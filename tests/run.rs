@@ -18,6 +18,7 @@ mod run {
     mod optimizers;
     mod planning;
     mod reporting;
+    mod setting_up;
     mod surgery;
     mod workshop;
 }

@@ -7,8 +7,8 @@ use crate::device::cpu::Cpu;
 use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
-use crate::run::Opened;
 use crate::report::plot;
+use crate::run::Opened;
 use crate::run::forecast::{self, Forecast};
 use crate::run::pace::{self, Measured, Pace};
 use crate::settings::RunSettings;
@@ -107,9 +107,11 @@ fn time(measured: &Measured) -> String {
             "time         no measured rate for these settings: the run there differs in\n             {}",
             keys.join(", ")
         ),
-        Measured::Nothing => "time         no measured rate yet; training leaves one in its output folder,\n             \
+        Measured::Nothing => {
+            "time         no measured rate yet; training leaves one in its output folder,\n             \
                               which --measured DIR takes from another run"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

@@ -17,7 +17,8 @@ mod scan;
 pub use buckets::{Bucket, bucket_for, buckets_at};
 pub use captions::{
     Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
-    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant, has_metadata, has_trigger, with_trigger,
+    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant, has_metadata, has_trigger,
+    with_trigger,
 };
 pub use crop::{Crop, Pixels};
 pub use folder::{FoundPicture, has_pictures, pictures_in};

@@ -40,7 +40,8 @@ impl Draft {
             "max_train_steps": 1,
             "seed": 42,
         });
-        let mut entry = json!({ "id": "pictures", "type": "local", "instance_data_dir": text(&wishes.images)? });
+        let mut entry =
+            json!({ "id": "pictures", "type": "local", "instance_data_dir": text(&wishes.images)? });
         for (key, value) in captioning.of_data_set() {
             entry[key] = value;
         }

@@ -79,7 +79,8 @@ pub fn best(
             let batches: Vec<usize> = [4, 2, 1].into_iter().filter(|&batch| batch <= wanted).collect();
             for batch in one_or_all(draft, "train_batch_size", opened.settings.train_batch_size, &batches) {
                 let steady = opened.settings.gradient_accumulation_steps;
-                let accumulation = if draft.is_given(ACCUMULATION) { steady } else { (wanted / batch).max(1) };
+                let accumulation =
+                    if draft.is_given(ACCUMULATION) { steady } else { (wanted / batch).max(1) };
                 opened.settings.gradient_accumulation_steps = accumulation;
                 let memory = opened.memory_of_batch(batch, policy, &unlimited)?;
                 if memory.total() as u64 <= limits.memory {
@@ -171,6 +172,8 @@ mod tests {
     fn what_speaks_for_a_resolution_is_told() {
         let large = MmditConfig::large();
         assert!(resolutions(&large, &pictures(&[(2000, 2000)]))[0].1.starts_with("100 %"));
-        assert!(resolutions(&large, &pictures(&[(100, 100)]))[0].1.contains("100 % of the pictures are smaller"));
+        assert!(
+            resolutions(&large, &pictures(&[(100, 100)]))[0].1.contains("100 % of the pictures are smaller")
+        );
     }
 }

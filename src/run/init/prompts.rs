@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn names_do_as_file_names_and_differ() {
         let named = named(["A star: red!".to_owned(), "a star, red".to_owned(), "…".to_owned()]);
-        assert_eq!(named.keys().map(String::as_str).collect::<Vec<_>>(), ["a_star_red", "a_star_red_2", "_3"]);
+        assert_eq!(
+            named.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["a_star_red", "a_star_red_2", "_3"]
+        );
     }
 
     #[test]
