@@ -275,7 +275,7 @@ def check(folder, work, title, source, adapter, weights, forms):
         run("export", source, "--to", form, *where, "--out", out, "--dtype", "fp32", "--model", folder)
         for reader in readers:
             found = reader(folder, out, weights)
-            compare(f"{title} as {form} {alpha}, {reader.__name__.replace('_', ' ')}", adapter, found)
+            compare(f"{title} as {form}{' ' * bool(alpha)}{alpha}, {reader.__name__.replace('_', ' ')}", adapter, found)
     compare(f"{title}, merged", adapter, by_merging(folder, source, weights), sums_of=weights)
 
 

@@ -41,7 +41,7 @@ fn miniature(criterion: &mut Criterion) {
         persistent: &persistent,
         latent_scaling: (0.0, 1.0),
     };
-    let shape = StepShape { batch: BATCH, width: 128, height: 128, text_tokens: 154 };
+    let shape = StepShape { batch: BATCH, width: 128, height: 128, text_tokens: 154, keeps_the_model: false };
     for policy in Recompute::ALL {
         let (program, inputs) = step::record(&model, &shape, policy).expect("a step is recorded");
         let flops = program.flops();

@@ -18,7 +18,8 @@ typedef struct StepHeader {
   float gradient_norm;       // Written by the gradient norm kernel: the norm before clipping.
   float clip_factor;         // Written by the gradient norm kernel: what gradients are multiplied by.
   float ema_decay;           // Share of the old average that the moving average keeps.
-  uint32_t reserved[4];      // To a multiple of 64 bytes.
+  float max_gradient_value;  // Size that a gradient's elements are clamped to; 0 leaves them alone.
+  uint32_t reserved[3];      // To a multiple of 64 bytes.
 } StepHeader;
 
 // One sample's part of the step state.

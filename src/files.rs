@@ -4,6 +4,14 @@ use crate::error::{Error, Result};
 use std::io::Write;
 use std::path::Path;
 
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".writing-";
+
+/// Whether `path` is what an interrupted write left, or one that is going on.
+pub fn is_unfinished(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
 /// Replaces `path` by what `write` produces, or leaves it as it was.
 ///
 /// The bytes reach the disk before the name does, so a crash leaves the old file or the new one.
@@ -12,7 +20,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Resul
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, &e))?;
     let at = |e: &std::io::Error| Error::io(path, e);
     let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(UNFINISHED)
         .permissions(readable_by_all())
         .tempfile_in(folder)
         .map_err(|e| at(&e))?;

@@ -15,6 +15,7 @@ pub mod kernels;
 pub mod models;
 pub mod ops;
 pub mod optimizer;
+pub mod prepare;
 pub mod random;
 pub mod report;
 pub mod run;

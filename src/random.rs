@@ -30,16 +30,19 @@ pub enum Purpose {
     CaptionShuffle = 10,
     /// Which of a caption's parts are dropped.
     TagDropout = 11,
-    /// How a picture is changed before it is encoded; the step is the epoch.
+    /// How a view of a picture is changed before it is encoded (lane 0; the step is the view, the sample follows
+    /// from the picture's content), and which view an appearance shows (lane 1).
     Augmentation = 12,
-    /// Where a picture is cropped at random; the step is the epoch.
+    /// Where a picture is cropped at random (lane 0), and to which shape (lane 1); step and sample as above.
     CropPlace = 13,
     /// Which pictures are held out of training.
     HeldOut = 14,
     /// Noise and noise levels of held-out samples.
     Evaluation = 15,
-    /// From which data set a batch comes.
-    BackendChoice = 16,
+    /// Which pictures of a data set are taken where not all are.
+    SampleChoice = 16,
+    /// Which of a caption's alternatives is taken; the lane tells variants of one sample apart.
+    CaptionWildcard = 17,
 }
 
 /// One stream of draws: fixed seed, purpose, lane, step and sample; the element is the argument.

@@ -45,16 +45,24 @@ fn write_run(folder: &Path) -> String {
 #[test]
 fn help_names_every_command_and_every_setting() {
     let help = shown(&["--help"]);
-    for part in ["demo", "train", "sample", "plan", "--device", "Examples:", "Exit codes:"] {
+    for part in
+        ["demo", "train", "sample", "plan", "prepare", "licenses", "--device", "Examples:", "Exit codes:"]
+    {
         assert!(help.contains(part), "{part} is missing in\n{help}");
     }
     let help = shown(&["train", "--help"]);
     for part in ["--set <KEY=VALUE>", "lora_rank", "resume_from_checkpoint", "instance_data_dir"] {
         assert!(help.contains(part), "{part} is missing in\n{help}");
     }
-    for command in ["demo", "sample", "plan"] {
+    for command in ["demo", "sample", "plan", "prepare"] {
         assert!(shown(&[command, "--help"]).contains("Examples:"), "{command}");
     }
+}
+
+#[test]
+fn licences_of_what_is_embedded_are_shown() {
+    let notices = shown(&["licenses"]);
+    assert!(notices.contains("SeetaFace") && notices.contains("Redistribution"), "{notices}");
 }
 
 #[test]

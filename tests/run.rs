@@ -7,10 +7,12 @@ mod run {
     mod beginning;
     mod captions;
     mod checkpoints;
+    mod concepts;
     mod disk;
     mod drawing;
     mod emulated;
     mod encoding;
+    mod examples;
     mod exporting;
     mod guarding;
     mod interrupting;
@@ -19,6 +21,7 @@ mod run {
     mod planning;
     mod reporting;
     mod setting_up;
+    mod shuffling;
     mod surgery;
     mod workshop;
 }

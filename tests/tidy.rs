@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// - `train` imports `export`, because a checkpoint holds the LoRA in the form in which it is exported.
 /// - `report` gets numbers and pictures as plain values and knows nothing of a run.
 /// - `run` wires the rooms and prints nothing; `cli` prints.
-const ROOMS: [(&str, &[&str]); 23] = [
+const ROOMS: [(&str, &[&str]); 24] = [
     ("error", &[]),
     ("tensor", &[]),
     ("random", &[]),
@@ -28,8 +28,9 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("diffusion", &["error", "random"]),
     ("dataset", &["error", "random"]),
     ("report", &["error", "files"]),
+    ("prepare", &["dataset", "error", "files"]),
     ("weights", &["error", "files", "tensor"]),
-    ("cache", &["error", "tensor", "weights"]),
+    ("cache", &["error", "files", "tensor", "weights"]),
     ("device", &["error", "random", "tensor"]),
     ("kernels", &["device", "error", "random", "tensor"]),
     ("autograd", &["device", "error", "kernels", "tensor"]),
@@ -83,8 +84,8 @@ const ROOMS: [(&str, &[&str]); 23] = [
     (
         "cli",
         &[
-            "autograd", "dataset", "device", "doctor", "encode", "error", "export", "files", "report", "run",
-            "settings",
+            "autograd", "dataset", "device", "doctor", "encode", "error", "export", "files", "prepare",
+            "report", "run", "settings",
         ],
     ),
 ];

@@ -309,9 +309,9 @@ function showRow(section, pictures, caption) {
 // ---- tables ----
 
 function showData() {
-  const heads = [{ name: "size" }, ...["pictures", "shown an epoch", "batches", "last batch"].map((name) =>
+  const heads = [{ name: "data set" }, { name: "size" }, ...["pictures", "shown an epoch", "batches", "last batch"].map((name) =>
     ({ name, number: true }))];
-  const rows = run.data.buckets.map((bucket) => ({ cells: [`${bucket.width} x ${bucket.height}`,
+  const rows = run.data.buckets.map((bucket) => ({ cells: [bucket.data_set, `${bucket.width} x ${bucket.height}`,
     bucket.pictures, bucket.appearances, bucket.batches, bucket.last_batch] }));
   const about = `${run.data.steps_per_epoch} steps an epoch, ${run.total} in all` +
     (run.data.held_out ? `; ${run.data.held_out} pictures are held out` : "");

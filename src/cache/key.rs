@@ -20,6 +20,8 @@ pub struct LatentKey {
     pub crop: [f64; 4],
     /// Width and height in pixels to which that part is scaled.
     pub bucket: [usize; 2],
+    /// What is done to it besides, as numbers; none where nothing is.
+    pub change: Vec<f64>,
     /// Hash of the VAE's weights and constants.
     pub vae_hash: String,
 }
@@ -28,7 +30,12 @@ impl Key for LatentKey {
     fn digest(&self) -> String {
         let crop = self.crop.map(|edge| edge.to_bits().to_be_bytes()).concat();
         let bucket = self.bucket.map(|side| (side as u64).to_be_bytes()).concat();
-        digest("latents", [self.content_hash.as_bytes(), &crop, &bucket, self.vae_hash.as_bytes()])
+        let mut parts = vec![self.content_hash.as_bytes(), &crop, &bucket, self.vae_hash.as_bytes()];
+        let change: Vec<u8> = self.change.iter().flat_map(|number| number.to_bits().to_be_bytes()).collect();
+        if !change.is_empty() {
+            parts.push(&change);
+        }
+        digest("latents", &parts)
     }
 }
 
@@ -46,14 +53,14 @@ pub struct TextKey {
 impl Key for TextKey {
     fn digest(&self) -> String {
         let length = (self.t5_length as u64).to_be_bytes();
-        digest("text", [self.text.as_bytes(), self.encoders_hash.as_bytes(), &length])
+        digest("text", &[self.text.as_bytes(), self.encoders_hash.as_bytes(), &length])
     }
 }
 
 /// SHA-256 of the parts, each preceded by its length so that no two lists of parts read the same.
-fn digest<const N: usize>(kind: &str, parts: [&[u8]; N]) -> String {
+fn digest(kind: &str, parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
-    for part in [kind.as_bytes(), VERSION.as_bytes()].into_iter().chain(parts) {
+    for part in [kind.as_bytes(), VERSION.as_bytes()].iter().chain(parts) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -69,6 +76,7 @@ mod tests {
             content_hash: "ab".into(),
             crop: [0.0, 1.5, 200.0, 155.0],
             bucket: [144, 112],
+            change: Vec::new(),
             vae_hash: "cd".into(),
         }
     }
@@ -88,6 +96,8 @@ mod tests {
             keys.push(other);
         }
         keys.push(LatentKey { bucket: [112, 144], ..latent() });
+        keys.push(LatentKey { change: vec![0.0, 1.0], ..latent() });
+        keys.push(LatentKey { change: vec![1.0, 0.0], ..latent() });
         keys.push(LatentKey { bucket: [144, 128], ..latent() });
         keys.push(LatentKey { vae_hash: "ce".into(), ..latent() });
         assert_distinct(&keys.iter().map(Key::digest).collect::<Vec<_>>());

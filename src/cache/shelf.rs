@@ -3,7 +3,9 @@
 use super::entry::{self, Entry};
 use super::key::Key;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::weights::TensorFile;
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +23,7 @@ pub struct Shelf<E> {
 
 impl<E: Entry> Shelf<E> {
     /// The entries in `folder`, which need not exist.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
             hits: AtomicUsize::new(0),
@@ -53,6 +55,29 @@ impl<E: Entry> Shelf<E> {
         entry::write(&self.path(&digest), entry, &digest)
     }
 
+    /// Forgets every entry but those under `keys`, and what interrupted writes left. Other files stay. Nobody else may
+    /// be writing to the folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, an entry that cannot be removed.
+    pub fn keep_only<'k>(&self, keys: impl IntoIterator<Item = &'k E::Key>) -> Result<()>
+    where
+        E::Key: 'k,
+    {
+        let kept: HashSet<PathBuf> = keys.into_iter().map(|key| self.path(&key.digest())).collect();
+        for folder in entries(&self.folder)?.into_iter().filter(|path| path.is_dir()) {
+            for path in entries(&folder)?.into_iter().filter(|path| !kept.contains(path)) {
+                if self.is_entry(&path) || files::is_unfinished(&path) {
+                    std::fs::remove_file(&path).map_err(|e| Error::io(&path, &e))?;
+                }
+            }
+            // Fails where something is left.
+            let _ = std::fs::remove_dir(&folder);
+        }
+        let _ = std::fs::remove_dir(&self.folder);
+        Ok(())
+    }
+
     /// How many calls of [`Shelf::get`] found their entry.
     pub fn hits(&self) -> usize {
         self.hits.load(Ordering::Relaxed)
@@ -73,6 +98,12 @@ impl<E: Entry> Shelf<E> {
         self.folder.join(&digest[..2]).join(format!("{digest}.safetensors"))
     }
 
+    /// Whether `path` is named as an entry is.
+    fn is_entry(&self, path: &Path) -> bool {
+        let digest = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()) && self.path(digest) == path
+    }
+
     /// The entry with `digest`, if it is there and whole.
     fn read(&self, digest: &str) -> Option<E> {
         let path = self.path(digest);
@@ -91,4 +122,15 @@ impl<E: Entry> Shelf<E> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         None
     }
+}
+
+/// What lies in `folder`; nothing if there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listed = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.map_err(|e| Error::io(folder, &e))?,
+    };
+    let path =
+        |entry: std::io::Result<std::fs::DirEntry>| Ok(entry.map_err(|e| Error::io(folder, &e))?.path());
+    listed.map(path).collect()
 }

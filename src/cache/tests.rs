@@ -8,6 +8,7 @@ fn key(content: &str) -> LatentKey {
         content_hash: content.into(),
         crop: [0.0, 0.0, 64.0, 48.0],
         bucket: [32, 24],
+        change: Vec::new(),
         vae_hash: "v".into(),
     }
 }
@@ -161,4 +162,27 @@ fn writers_at_the_same_time_leave_a_whole_entry() {
         }
     });
     only_file(folder.path());
+}
+
+#[test]
+fn a_shelf_forgets_what_it_is_told_to_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = Shelf::<TextEmbeddings>::new(&folder.path().join("passing"));
+    shelf.keep_only([]).unwrap();
+    for text in ["a", "b", "c"] {
+        shelf.put(&text_key(text), &embeddings()).unwrap();
+    }
+    let kept = text_key("b");
+    let beside = folder.path().join("passing").join(&kept.digest()[..2]);
+    std::fs::write(beside.join("notes.txt"), "mine").unwrap();
+    std::fs::write(beside.join(".writing-123"), "half").unwrap();
+    shelf.keep_only([&kept, &text_key("d")]).unwrap();
+    assert!(shelf.contains(&kept) && !shelf.contains(&text_key("a")) && !shelf.contains(&text_key("c")));
+    assert!(beside.join("notes.txt").exists() && !beside.join(".writing-123").exists());
+    shelf.keep_only([]).unwrap();
+    assert_eq!(only_file(folder.path()), beside.join("notes.txt"));
+    std::fs::remove_file(beside.join("notes.txt")).unwrap();
+    shelf.put(&kept, &embeddings()).unwrap();
+    shelf.keep_only([]).unwrap();
+    assert!(!folder.path().join("passing").exists());
 }

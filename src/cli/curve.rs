@@ -21,7 +21,7 @@ pub fn learning_rate(points: &[(u64, f64)]) -> Vec<String> {
         lines.push(format!("{label:>width$}  {text}", width = MARGIN - 2));
     }
     let last = points.last().map_or(0, |point| point.0).to_string();
-    lines.push(format!("{:MARGIN$}{:<width$}{last}", "", "step 0", width = COLUMNS - last.len()));
+    lines.push(format!("{:MARGIN$}{:<width$}{last}", "", "step 1", width = COLUMNS - last.len()));
     lines
 }
 
@@ -41,12 +41,12 @@ mod tests {
 
     #[test]
     fn a_curve_fits_a_terminal_and_names_its_ends() {
-        let points: Vec<(u64, f64)> = (0..100).map(|step| (240 * step, 1.5e-3 / (step + 1) as f64)).collect();
+        let points: Vec<(u64, f64)> = (0..100).map(|step| (1 + 240 * step, 1.5e-3 / (step + 1) as f64)).collect();
         let lines = learning_rate(&points);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
         assert!(lines[1].contains("1.5e-3"), "{lines:?}");
         assert!(lines[ROWS].trim_start().starts_with('0'));
-        assert!(lines[ROWS + 1].contains("step 0") && lines[ROWS + 1].ends_with("23760"));
+        assert!(lines[ROWS + 1].contains("step 1") && lines[ROWS + 1].ends_with("23761"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn run(args: &DemoArgs, device: Option<Choice>) -> std::result::Result<(), F
     write_files(&folder, args.steps)?;
     terminal::note(format_args!("the demo's model, pictures and settings are in {}", args.out.display()));
     let begin_afresh = ("overwrite".to_owned(), "true".to_owned());
-    let run = TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh] };
+    let run = TrainArgs { config: args.out.join("config.json"), set: vec![begin_afresh], compat: None };
     match train::run(&run, device)? {
         Outcome::Stopped(_) | Outcome::StoppedByGuard(_) => Ok(()),
         Outcome::Finished | Outcome::NothingToDo => terminal::say(places(&args.out)),

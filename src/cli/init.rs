@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{plan, terminal};
+use super::{forecast, plan, terminal};
 use crate::device::{self, Choice, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -175,14 +175,14 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn report(setup: &Setup, dir: &Path) -> String {
     let mut lines: Vec<String> = vec![String::new()];
     lines.extend(setup.reasons.iter().map(row));
-    let forecast = &setup.forecast;
+    let planned = &setup.forecast;
     lines.push(String::new());
     lines.push(format!(
         "{} steps, {} an epoch; {} of memory, {} of disk",
-        forecast.total_steps,
-        forecast.steps_per_epoch,
-        plan::size(forecast.memory.training_peak as u64).trim(),
-        plan::size(forecast.disk.caches + forecast.disk.checkpoints).trim()
+        planned.total_steps,
+        planned.steps_per_epoch,
+        forecast::size(planned.memory.training_peak as u64).trim(),
+        forecast::size(planned.disk.caches + planned.disk.checkpoints).trim()
     ));
     let config = dir.join(FILES[2]);
     lines.push(format!("written  {}", FILES.join(", ")));

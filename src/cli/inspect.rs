@@ -6,6 +6,7 @@ use super::terminal;
 use crate::error::{Error, ErrorKind};
 use crate::export::{self, Base, Inspection, ModuleReport};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Say what is in a LoRA file, and how each program would take it
@@ -65,6 +66,8 @@ fn report(inspection: &Inspection) -> String {
     );
     lines.push(String::new());
     lines.extend(modules(&inspection.modules));
+    lines.push(String::new());
+    lines.extend(types(&inspection.modules));
     if !inspection.readers.is_empty() {
         lines.push(String::new());
         lines.push(readers::table(&inspection.readers));
@@ -107,6 +110,27 @@ fn modules(modules: &[ModuleReport]) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// A line a type of layer: how many there are, and their part of the whole change.
+fn types(modules: &[ModuleReport]) -> Vec<String> {
+    let mut totals: BTreeMap<&str, (usize, usize, f64)> = BTreeMap::new();
+    for module in modules {
+        let in_block =
+            module.module.strip_prefix("transformer_blocks.").and_then(|rest| rest.split_once('.'));
+        let layer = in_block.map_or(module.module.as_str(), |(_, layer)| layer);
+        let (count, parameters, share) = totals.entry(layer).or_default();
+        *count += 1;
+        *parameters += module.parameters;
+        *share += module.share;
+    }
+    let line = |(layer, (count, parameters, share)): (&str, (usize, usize, f64))| {
+        format!(
+            "{layer:<22}{count:>4} modules  {parameters:>12} parameters  {:>6.2} % of the change",
+            100.0 * share
+        )
+    };
+    totals.into_iter().map(line).collect()
 }
 
 fn short(value: f64) -> String {

@@ -9,13 +9,18 @@ mod device;
 mod doctor;
 mod export;
 mod failure;
+mod forecast;
 mod init;
 mod inspect;
+mod licenses;
 mod overrides;
 mod plan;
+mod prepare;
 mod readers;
 mod report;
 mod sample;
+mod signals;
+mod steps;
 mod terminal;
 mod train;
 
@@ -52,6 +57,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Captions(captions::CaptionsArgs),
     Doctor(doctor::DoctorArgs),
+    Prepare(prepare::PrepareArgs),
+    Licenses(licenses::LicensesArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -63,6 +70,7 @@ Examples:
   sargent train config.json --set lora_rank=32      train, with one setting changed
   sargent sample --model MODEL --lora output/pytorch_lora_weights.safetensors \\
       --prompt \"a red star\" --out star.png
+  sargent prepare photos dataset                    crop a folder of pictures to training sizes
   sargent inspect lora.safetensors                  what is in a LoRA, and how programs take it
   sargent export lora.safetensors --to kohya        a LoRA in another program's form
   sargent doctor                                    is the card all right, and every kernel on it?
@@ -98,6 +106,8 @@ fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Captions(args) => captions::run(&args),
         Command::Doctor(args) => doctor::run(&args, device),
+        Command::Prepare(args) => prepare::run(&args),
+        Command::Licenses(args) => licenses::run(&args),
     }
 }
 

@@ -14,6 +14,12 @@ pub fn parse(text: &str) -> Result<Override, String> {
     }
 }
 
+/// The settings with `--compat` as one of them.
+pub fn with_compat(set: &[Override], compat: Option<&str>) -> Vec<Override> {
+    let compat = compat.map(|compat| ("compat".to_owned(), compat.to_owned()));
+    set.iter().cloned().chain(compat).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,44 +2,35 @@
 
 use crate::export::proof::Verdict;
 
-/// A line a reader; those that the file is meant for first.
+/// A line a reader; those that the file is meant for first. Where it is meant for none, nothing is said of that.
 pub fn table(readers: &[Verdict]) -> String {
     let mut lines = vec![format!(
         "{:<22}{:>9}  {:>9}  {:>10}  {:>8}  result",
         "reader", "modules", "ignored", "worst", "strength"
     )];
-    let is_last = |verdict: &&Verdict| !verdict.meant;
-    let meant = readers.iter().filter(|verdict| verdict.meant);
-    for verdict in meant.chain(readers.iter().filter(is_last)) {
-        lines.push(line(verdict));
-    }
+    let (meant, others): (Vec<_>, Vec<_>) = readers.iter().partition(|verdict| verdict.meant);
+    let has_purpose = !meant.is_empty();
+    lines.extend(meant.into_iter().chain(others).map(|verdict| line(verdict, has_purpose)));
     lines.join("\n")
 }
 
-fn line(verdict: &Verdict) -> String {
+fn line(verdict: &Verdict, has_purpose: bool) -> String {
     let Verdict { reader, matched, modules, worst_difference, strength: [least, most], .. } = verdict;
+    let purpose = if has_purpose && !verdict.meant { "not for it: " } else { "" };
     if let Some(refusal) = &verdict.refusal {
+        let fails = if verdict.meant { "DOES NOT LOAD: " } else { "" };
         return format!(
-            "{reader:<22}{:>9}  {:>9}  {:>10}  {:>8}  {}: {refusal}",
-            "-",
-            "-",
-            "-",
-            "-",
-            refused(verdict)
+            "{reader:<22}{:>9}  {:>9}  {:>10}  {:>8}  {purpose}{fails}{refusal}",
+            "-", "-", "-", "-"
         );
     }
     let strength =
         if (most - least).abs() < 5e-4 { format!("{least:.3}") } else { format!("{least:.2}-{most:.2}") };
-    let counts = format!("{matched}/{modules}");
-    let ignored = format!("{} keys", verdict.ignored.len());
+    let (counts, ignored) = (format!("{matched}/{modules}"), format!("{} keys", verdict.ignored.len()));
     format!(
-        "{reader:<22}{counts:>9}  {ignored:>9}  {worst_difference:>10.1e}  {strength:>8}  {}",
+        "{reader:<22}{counts:>9}  {ignored:>9}  {worst_difference:>10.1e}  {strength:>8}  {purpose}{}",
         result(verdict)
     )
-}
-
-fn refused(verdict: &Verdict) -> &'static str {
-    if verdict.meant { "DOES NOT LOAD" } else { "not for it" }
 }
 
 fn result(verdict: &Verdict) -> String {
@@ -50,6 +41,6 @@ fn result(verdict: &Verdict) -> String {
     } else if verdict.meant {
         format!("NOT THE SAME CHANGE (`{}`)", verdict.worst_module)
     } else {
-        "not for it: another change".to_owned()
+        "another change".to_owned()
     }
 }

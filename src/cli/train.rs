@@ -2,24 +2,20 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, terminal};
+use super::{device, signals, steps, terminal};
 use crate::device::Choice;
 use crate::encode::Stage;
-use crate::error::{Error, ErrorKind};
 use crate::report::metrics::StepMetrics;
 use crate::report::progress::Progress;
 use crate::run::Opened;
 use crate::run::training::{self, Observer, Outcome};
-use crate::settings::{self, RunSettings};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use crate::settings::{self, RunSettings, Severity};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Train a LoRA as a settings file says
 ///
-/// The settings file is a JSON object of the settings below, under SimpleTuner's names; a minimal one:
+/// The settings are a file or the folder that holds it: JSON, TOML or SimpleTuner's config.env of the settings below,
+/// under SimpleTuner's names, or a TOML config of kohya's scripts. A minimal one:
 ///
 /// {
 ///   "pretrained_model_name_or_path": "models/stable-diffusion-3.5-medium",
@@ -34,12 +30,17 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = explanation())]
 pub struct TrainArgs {
-    /// The settings file
+    /// The settings file, or its folder
     pub config: PathBuf,
 
     /// A setting that wins over the file; may be given many times, an empty value takes the default
     #[arg(long, value_name = "KEY=VALUE", value_parser = overrides::parse)]
     pub set: Vec<Override>,
+
+    /// Do what SimpleTuner really did where its names say something else: `simpletuner`, or of a version,
+    /// `simpletuner=1.1.4`; its defaults hold too
+    #[arg(long, value_name = "WHOSE")]
+    pub compat: Option<String>,
 }
 
 fn explanation() -> String {
@@ -52,6 +53,8 @@ Examples:
   sargent train config.json --set max_train_steps=2000 --set learning_rate=2e-4
   sargent train config.json --set resume_from_checkpoint=latest     go on where the last run stopped
   sargent train config.json --set overwrite=true                    begin afresh in the same folder
+  sargent train config --compat simpletuner=1.1.4                   as that version of SimpleTuner did
+  sargent train output/settings.json --set output_dir=again         repeat a run
 
 The output folder then holds pytorch_lora_weights.safetensors, checkpoint-N/, validation/,
 metrics.jsonl, tensorboard/, plots, and the settings as used. Ctrl-C writes a checkpoint and
@@ -60,14 +63,18 @@ stops; a second one stops at once.
 
 /// Trains; says how the run ended.
 pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure> {
-    let settings = RunSettings::load(&args.config, &args.set)?;
+    let settings =
+        RunSettings::load(&args.config, &overrides::with_compat(&args.set, args.compat.as_deref()))?;
     let data = settings.data_backends()?;
     terminal::ignored_settings(settings.ignored.iter().chain(&data.ignored));
     let device = device::announced(device, settings.device)?;
     let opened = Opened::open(settings, data, true)?;
+    warnings(&opened);
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
-    let stop = stop_on_signals()?;
+    steps::table(opened.schedule.steps()).iter().for_each(terminal::note);
+    steps::views(&opened.dataset).iter().for_each(terminal::note);
+    let stop = signals::stop()?;
     let mut watch = Watch::default();
     let outcome = training::train(&opened, &device, &mut watch, &stop).map_err(|failed| {
         if failed.while_running { Failure::while_running(failed.error) } else { failed.error.into() }
@@ -88,25 +95,27 @@ pub fn run(args: &TrainArgs, device: Option<Choice>) -> Result<Outcome, Failure>
     Ok(outcome)
 }
 
-/// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, INTERRUPTED, stop.clone())
-            .and_then(|_| flag::register(signal, stop.clone()))
-            .map_err(|e| Error::new(ErrorKind::Usage, "signals", e.to_string()))?;
+/// Says what in the settings may well not be what their author believes; the rest of the remarks are `plan`'s.
+fn warnings(opened: &Opened) {
+    let mut remarks =
+        settings::remarks(&opened.settings, &opened.backends, opened.schedule.total_steps() as u64);
+    let all = remarks.len();
+    remarks.retain(|remark| remark.severity == Severity::Warning);
+    if !remarks.is_empty() {
+        terminal::note(terminal::remarks(&remarks));
     }
-    Ok(stop)
+    if remarks.len() < all {
+        terminal::note("`sargent plan` says more about these settings");
+    }
 }
-
-/// Exit code after a second Ctrl-C.
-const INTERRUPTED: i32 = 1;
 
 /// Shows a run's progress on stderr.
 #[derive(Default)]
 struct Watch {
     bar: Option<Progress>,
     label: String,
+    /// Steps done.
+    step: u64,
 }
 
 impl Watch {
@@ -138,14 +147,20 @@ impl Observer for Watch {
             Stage::Pictures => "encoding pictures",
             Stage::Texts => "encoding texts",
         };
-        self.bar(label, 0, total as u64).update(done as u64, "");
+        // Between steps the training bar stays.
+        match self.bar.as_mut().filter(|_| self.label == "training") {
+            Some(bar) => bar.update(self.step, &format!("{label} {done}/{total}")),
+            None => self.bar(label, 0, total as u64).update(done as u64, ""),
+        }
     }
 
     fn training(&mut self, done: u64, total: u64) {
+        self.step = done;
         self.bar("training", done, total);
     }
 
     fn step(&mut self, metrics: &StepMetrics) {
+        self.step = metrics.step;
         if let Some(bar) = self.bar.as_mut().filter(|_| self.label == "training") {
             bar.training_step(metrics);
         }

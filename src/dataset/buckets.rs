@@ -2,7 +2,8 @@
 //!
 //! A bucket of aspect ratio `a` at resolution `r` is `m(r*sqrt(a)) x m(r/sqrt(a))`, where `m` rounds to a
 //! multiple (SimpleTuner's formula). The multiple is 64 from 512 pixels upward; below, it is 16, one patch
-//! of the model, because 64 would leave too few shapes.
+//! of the model, because 64 would leave too few shapes. Where `r` is the shorter edge, the bucket is
+//! `m(r) x m(r*a)` or the same upright.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -41,6 +42,34 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// How large a picture or a bucket is said to be: by one edge, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// The edge of the square that has the same area.
+    #[default]
+    Area,
+    /// The shorter edge.
+    ShortEdge,
+}
+
+impl Measure {
+    /// The edge of a `width x height` picture.
+    pub fn edge(self, width: u32, height: u32) -> f64 {
+        match self {
+            Self::Area => (f64::from(width) * f64::from(height)).sqrt(),
+            Self::ShortEdge => f64::from(width.min(height)),
+        }
+    }
+
+    /// Width and height of aspect ratio `aspect` with this `edge`.
+    fn sides(self, edge: f64, aspect: f64) -> (f64, f64) {
+        match self {
+            Self::Area => (edge * aspect.sqrt(), edge / aspect.sqrt()),
+            Self::ShortEdge => (edge * aspect.max(1.0), edge / aspect.min(1.0)),
+        }
+    }
+}
+
 /// What sides are multiples of at `resolution`.
 fn multiple(resolution: usize) -> usize {
     if resolution >= 512 { 64 } else { 16 }
@@ -51,6 +80,19 @@ fn multiple(resolution: usize) -> usize {
 /// # Errors
 /// A resolution outside 16 to 16384.
 pub fn buckets_at(resolution: usize) -> Result<Vec<Bucket>> {
+    buckets_of(resolution, Measure::Area, &usual_aspects())
+}
+
+/// The aspect ratios of the eight usual buckets, the square first.
+pub fn usual_aspects() -> Vec<f64> {
+    AT_1024.iter().map(Bucket::aspect).collect()
+}
+
+/// The buckets of these aspect ratios at `resolution`, in their order, each once.
+///
+/// # Errors
+/// A resolution outside 16 to 16384.
+pub fn buckets_of(resolution: usize, measure: Measure, aspects: &[f64]) -> Result<Vec<Bucket>> {
     if !(16..=16384).contains(&resolution) {
         return Err(Error::setting("resolution", format!("{resolution} is not between 16 and 16384 pixels")));
     }
@@ -58,9 +100,9 @@ pub fn buckets_at(resolution: usize) -> Result<Vec<Bucket>> {
     let round = |side: f64| ((side / multiple as f64).round() as usize).max(1) * multiple;
     let edge = round(resolution as f64) as f64;
     let mut buckets = Vec::new();
-    for shape in AT_1024 {
-        let root = shape.aspect().sqrt();
-        let bucket = Bucket { width: round(edge * root), height: round(edge / root) };
+    for &aspect in aspects {
+        let (width, height) = measure.sides(edge, aspect);
+        let bucket = Bucket { width: round(width), height: round(height) };
         if !buckets.contains(&bucket) {
             buckets.push(bucket);
         }
@@ -116,6 +158,28 @@ mod tests {
             sizes(128),
             [(128, 128), (144, 112), (112, 144), (160, 112), (112, 160), (176, 96), (96, 176), (192, 96)]
         );
+    }
+
+    #[test]
+    fn by_the_shorter_edge_no_side_is_shorter() {
+        let sizes = |resolution| {
+            let buckets = buckets_of(resolution, Measure::ShortEdge, &usual_aspects()).unwrap();
+            buckets.iter().map(|b| (b.width, b.height)).collect::<Vec<_>>()
+        };
+        // 512 * 1152/896 = 658.3, 512 * 1216/832 = 748.3, 512 * 1344/768 = 896, 512 * 1472/704 = 1070.5.
+        assert_eq!(
+            sizes(512),
+            [(512, 512), (640, 512), (512, 640), (768, 512), (512, 768), (896, 512), (512, 896), (1088, 512)]
+        );
+        assert_eq!((Measure::ShortEdge.edge(300, 200), Measure::Area.edge(100, 400)), (200.0, 200.0));
+    }
+
+    #[test]
+    fn shapes_of_ones_own_follow_the_same_formula() {
+        let buckets = buckets_of(1024, Measure::Area, &[1.0, 1.5, 0.5, 1.0001]).unwrap();
+        let sizes: Vec<_> = buckets.iter().map(Bucket::to_string).collect();
+        // 1024 * sqrt(1.5) = 1254.1 and 836.1; 1024 * sqrt(0.5) = 724.1 and 1448.2.
+        assert_eq!(sizes, ["1024x1024", "1280x832", "704x1472"]);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use super::buckets::Bucket;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::RgbImage;
+use serde::Serialize;
 
 /// A rectangle in the coordinates of the upright picture, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Crop {
     /// Left edge.
     pub x: f64,
@@ -62,28 +63,58 @@ impl Pixels {
     }
 }
 
-/// Cuts `crop` out of `picture` and scales it to `bucket` with Lanczos3, on one thread.
+/// How the pixels of a crop follow from those of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filter {
+    /// Lanczos of three lobes: sharp.
+    #[default]
+    Lanczos,
+    /// The mean over the area of a pixel: soft, without ringing. Where a picture is enlarged, it repeats pixels.
+    Area,
+}
+
+/// Cuts `crop` out of `picture` and scales it to `bucket`, on one thread.
 ///
 /// Rows come first, then columns, as in Pillow: bytes cannot hold Lanczos' overshoot at edges, so the order
 /// shows.
-pub(super) fn resample(picture: &RgbImage, crop: &Crop, bucket: Bucket) -> Result<RgbImage, ResizeError> {
+///
+/// # Errors
+/// A crop that reaches beyond the picture.
+pub fn resample(
+    picture: &RgbImage,
+    crop: &Crop,
+    bucket: Bucket,
+    filter: Filter,
+) -> Result<RgbImage, ResizeError> {
     let (width, height) = (bucket.width as u32, bucket.height as u32);
     let rows = Crop { y: 0.0, height: f64::from(picture.height()), ..*crop };
     let columns = Crop { x: 0.0, width: f64::from(width), ..*crop };
-    let narrow = lanczos(picture, &rows, width, picture.height())?;
-    lanczos(&narrow, &columns, width, height)
+    let narrow = along_one_side(picture, &rows, (width, picture.height()), filter)?;
+    along_one_side(&narrow, &columns, (width, height), filter)
 }
 
 /// One call of the resizer, which leaves alone a side that keeps its pixels.
-fn lanczos(picture: &RgbImage, crop: &Crop, width: u32, height: u32) -> Result<RgbImage, ResizeError> {
+fn along_one_side(
+    picture: &RgbImage,
+    crop: &Crop,
+    (width, height): (u32, u32),
+    filter: Filter,
+) -> Result<RgbImage, ResizeError> {
+    let filter = match filter {
+        Filter::Lanczos => FilterType::Lanczos3,
+        Filter::Area => FilterType::Box,
+    };
     let mut out = Image::new(width, height, PixelType::U8x3);
     // A buffer of another size than its picture's cannot come from the image crate.
     if let Ok(source) =
         ImageRef::new(picture.width(), picture.height(), picture.as_raw().as_slice(), PixelType::U8x3)
     {
-        let options = ResizeOptions::new()
-            .crop(crop.x, crop.y, crop.width, crop.height)
-            .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+        // A window that touches an edge may lie beyond it by the last bit.
+        let (x, y) = (crop.x.max(0.0), crop.y.max(0.0));
+        let across = crop.width.min(f64::from(picture.width()) - x);
+        let down = crop.height.min(f64::from(picture.height()) - y);
+        let options =
+            ResizeOptions::new().crop(x, y, across, down).resize_alg(ResizeAlg::Convolution(filter));
         Resizer::new().resize(&source, &mut out, &options)?;
     }
     Ok(RgbImage::from_raw(width, height, out.into_vec()).unwrap_or_default())
@@ -127,8 +158,13 @@ mod tests {
     fn pixels_agree_with_pillow() {
         for (width, height, bucket, expected) in EXPECTED {
             let bucket = Bucket { width: bucket.0, height: bucket.1 };
-            let out =
-                resample(&drawing(width, height), &Crop::centred(width, height, bucket), bucket).unwrap();
+            let out = resample(
+                &drawing(width, height),
+                &Crop::centred(width, height, bucket),
+                bucket,
+                Filter::Lanczos,
+            )
+            .unwrap();
             for (x, y, rgb) in expected {
                 let ours = out.get_pixel(x, y).0;
                 for channel in 0..3 {

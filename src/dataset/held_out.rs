@@ -26,7 +26,9 @@ pub fn hold_out(samples: &mut [Sample], share: f64, seed: u64) -> Vec<usize> {
     }
     held_out.sort_unstable();
     for &index in &held_out {
-        samples[index].passes = 0;
+        samples[index].held_out = true;
+        // They are evaluated in one form, always the same.
+        samples[index].views.truncate(1);
     }
     held_out
 }
@@ -51,7 +53,7 @@ fn in_drawn_order(samples: &[Sample], seed: u64) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Bucket, Crop};
+    use crate::dataset::Bucket;
     use proptest::prelude::*;
 
     fn samples(hashes: impl IntoIterator<Item = usize>) -> Vec<Sample> {
@@ -60,9 +62,11 @@ mod tests {
             content_hash: format!("{hash:064x}"),
             size: (64, 64),
             bucket: Bucket { width: 64, height: 64 },
-            crop: Crop { x: 0.0, y: 0.0, width: 64.0, height: 64.0 },
+            views: Vec::new(),
             captions: vec!["a picture".into()],
-            passes: 2,
+            wording: Default::default(),
+            source: 0,
+            held_out: false,
         };
         hashes.into_iter().map(sample).collect()
     }
@@ -94,9 +98,9 @@ mod tests {
             let held_out = hold_out(&mut all, share, seed);
             prop_assert!(held_out.len() <= all.len() / 2);
             for (index, sample) in all.iter().enumerate() {
-                prop_assert_eq!(sample.passes == 0, held_out.contains(&index));
+                prop_assert_eq!(sample.held_out, held_out.contains(&index));
                 let copies = all.iter().filter(|other| other.content_hash == sample.content_hash);
-                prop_assert!(copies.into_iter().all(|copy| (copy.passes == 0) == (sample.passes == 0)));
+                prop_assert!(copies.into_iter().all(|copy| copy.held_out == sample.held_out));
             }
         }
     }

@@ -1,34 +1,57 @@
 //! From folders of pictures and captions to samples, buckets and an epoch's order.
 //!
 //! [`Dataset::open`] walks the folders, checks every picture and caption, and gives each picture its
-//! bucket and crop. [`Schedule`] then says which samples an optimizer step sees.
+//! bucket and its views. [`Schedule`] then says which samples an optimizer step sees.
 
+mod admission;
+mod augmentation;
 mod buckets;
+mod captioning;
 mod captions;
+mod colour;
 mod crop;
 mod folder;
+mod framing;
 mod held_out;
+mod jitter;
 mod jpeg;
 mod order;
-mod picture;
+pub mod picture;
+mod picture_draw;
 mod sample;
-mod scan;
+pub mod scan;
+mod steps;
+mod turn;
+mod upright;
+mod view;
+mod wording;
 
-pub use buckets::{Bucket, bucket_for, buckets_at};
+pub use admission::Admission;
+pub use augmentation::{Augmentation, Change};
+pub use buckets::{Bucket, Measure, bucket_for, buckets_at, buckets_of, usual_aspects};
+pub use captioning::{Captioning, encoders_dropped};
 pub use captions::{
     Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
-    TableOptions, Trigger, Vocabulary, caption_dropped, caption_variant, has_metadata, has_trigger,
-    with_trigger,
+    TableOptions, Trigger, Vocabulary, has_metadata, has_trigger, with_trigger,
 };
-pub use crop::{Crop, Pixels};
+pub use crop::{Crop, Filter, Pixels, resample};
 pub use folder::{FoundPicture, has_pictures, pictures_in};
+pub use framing::{Downsample, Framing, Place, Shapes};
 pub use held_out::hold_out;
-pub use order::{Batch, BucketCount, Length, Schedule, ScheduleOptions};
-pub use sample::Sample;
+pub use order::{Batch, Schedule};
+pub use sample::{Sample, content_hash};
+pub use steps::{
+    GroupSteps, Length, Readings, Repeats, Sampling, ScheduleOptions, SetCount, SetSteps, Share, Steps,
+};
+pub use view::{View, shown_view};
+pub use wording::Wording;
 
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
+use sample::Reading;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One folder of pictures and how it is read.
 #[derive(Debug, Clone)]
@@ -39,14 +62,34 @@ pub struct Source {
     pub folder: PathBuf,
     /// Where captions come from, and what is done to them.
     pub captions: CaptionOptions,
-    /// How often an epoch shows each picture; 1 is once.
-    pub passes: usize,
-    /// The side of the square bucket in pixels; the other buckets have about the same area.
-    pub resolution: usize,
-    /// Whether there is the square bucket only.
-    pub only_square: bool,
-    /// Pictures whose shorter side has fewer pixels are left out.
-    pub minimum_side: u32,
+    /// How captions change from one appearance to the next.
+    pub wording: Arc<Wording>,
+    /// How often an epoch shows its pictures.
+    pub share: Share,
+    /// What training makes of its pictures.
+    pub lesson: Lesson,
+    /// Buckets and windows.
+    pub framing: Framing,
+    /// Which pictures are taken.
+    pub admission: Admission,
+    /// How pictures are varied.
+    pub augmentation: Augmentation,
+}
+
+/// What training makes of the pictures of a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lesson {
+    /// What a picture's loss is multiplied by.
+    pub loss_weight: f64,
+    /// Whether the target is what the model predicts without adapters, instead of the picture's own.
+    pub keeps_the_model: bool,
+}
+
+impl Default for Lesson {
+    /// The picture's own target at full weight.
+    fn default() -> Self {
+        Self { loss_weight: 1.0, keeps_the_model: false }
+    }
 }
 
 /// What [`Dataset::open`] needs to know.
@@ -54,6 +97,8 @@ pub struct Source {
 pub struct DatasetOptions {
     /// The folders, in the order in which their samples are numbered.
     pub sources: Vec<Source>,
+    /// The run's seed, which random crops and changes follow.
+    pub seed: u64,
     /// The longest picture side in pixels that the model's position table covers.
     pub max_side: Option<usize>,
     /// Whether a picture that cannot be used is reported and left out instead of stopping the run.
@@ -67,6 +112,8 @@ pub struct DatasetOptions {
 pub struct Dataset {
     /// The samples; everything else refers to one by its index here.
     pub samples: Vec<Sample>,
+    /// The data sets; a sample refers to its own by the index here.
+    pub sources: Vec<Source>,
     /// What was wrong with each picture that was left out.
     pub broken: Vec<Error>,
     /// Remarks on the dataset that do not stop a run, one line each.
@@ -84,42 +131,47 @@ impl Dataset {
             return Err(Error::setting("data_backend_config", "names no folder of pictures")
                 .hint("add an entry with `id` and `instance_data_dir`"));
         }
-        let mut dataset = Self { samples: Vec::new(), broken: Vec::new(), notes: Vec::new() };
-        for source in &options.sources {
-            dataset.add(source, options)?;
+        let sources = options.sources.clone();
+        let mut dataset = Self { samples: Vec::new(), sources, broken: Vec::new(), notes: Vec::new() };
+        for (index, source) in options.sources.iter().enumerate() {
+            dataset.add(index, source, options)?;
         }
         Ok(dataset)
     }
 
+    /// The data set that sample `index` belongs to.
+    pub fn source_of(&self, index: usize) -> &Source {
+        &self.sources[self.samples[index].source]
+    }
+
+    /// The buckets of all samples, those that are held out included.
+    pub fn buckets(&self) -> BTreeSet<Bucket> {
+        self.samples.iter().map(|sample| sample.bucket).collect()
+    }
+
     /// Reads one source and appends its samples.
-    fn add(&mut self, source: &Source, options: &DatasetOptions) -> Result<()> {
-        if source.passes == 0 {
-            return Err(Error::setting("repeats", format!("source `{}` is never shown", source.id)));
-        }
-        let mut buckets = buckets_at(source.resolution)?;
-        if source.only_square {
-            buckets.truncate(1);
-        }
-        check_side(&buckets[0], source, options.max_side, None)?;
+    fn add(&mut self, index: usize, source: &Source, options: &DatasetOptions) -> Result<()> {
+        let buckets = source.framing.buckets()?;
+        let first = buckets.first().ok_or_else(|| Error::setting("crop_aspect_buckets", "is empty"))?;
+        check_side(first, source, options.max_side, None)?;
         let found = scan::pictures(&source.folder)?;
         self.notes.extend(found.notes);
         let captions = Captions::open(&source.captions, &source.folder, &found.pictures)?;
         self.notes.extend_from_slice(captions.notes());
-        let read: Vec<Result<Sample>> = found
-            .pictures
-            .par_iter()
-            .map(|path| Sample::read(path, source, &captions, &buckets, options.check_pixels))
-            .collect();
+        let (seed, check_pixels) = (options.seed, options.check_pixels);
+        let reading = Reading { source, index, captions: &captions, buckets: &buckets, seed, check_pixels };
+        let read: Vec<Result<Sample>> =
+            found.pictures.par_iter().map(|path| Sample::read(path, &reading)).collect();
         let (good, broken): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
-        let good = good.into_iter().filter_map(Result::ok);
-        let (good, small): (Vec<Sample>, Vec<Sample>) =
-            good.partition(|sample| sample.size.0.min(sample.size.1) >= source.minimum_side);
-        if !small.is_empty() {
-            let (id, count, side) = (&source.id, small.len(), source.minimum_side);
-            self.notes.push(format!("`{id}`: {count} pictures with a side below {side} pixels are left out"));
-        }
+        let good: Vec<Sample> = good.into_iter().filter_map(Result::ok).collect();
         let broken: Vec<Error> = broken.into_iter().filter_map(Result::err).collect();
         refuse_broken(source, good.len(), &broken, options.skip_broken_images)?;
+        let (good, notes) = source.admission.admit(&source.id, good, seed);
+        if good.is_empty() {
+            return Err(Error::dataset(&source.folder, format!("no picture is left: {}", notes.join("; ")))
+                .hint("lower the limits of this data set, or leave it out with \"disabled\": true"));
+        }
+        self.notes.extend(notes);
         for sample in &good {
             check_side(&sample.bucket, source, options.max_side, Some(&sample.path))?;
         }
@@ -156,7 +208,7 @@ fn check_side(bucket: &Bucket, source: &Source, limit: Option<usize>, picture: O
     let why = picture.map(|p| format!(", into which {} falls,", p.display())).unwrap_or_default();
     let cause = format!(
         "{} (source `{}`) has the bucket {bucket}{why} but the model's position table ends at {limit} pixels",
-        source.resolution, source.id
+        source.framing.resolution, source.id
     );
     Err(Error::new(ErrorKind::Settings, "setting `resolution`", cause)
         .hint("choose a lower resolution or a model with a larger position table"))

@@ -1,11 +1,12 @@
 //! Reads a picture, or says why it cannot be used: any of the formats, upright, 8-bit RGB.
 
-use super::jpeg;
+use super::{colour, jpeg, upright};
 use crate::error::{Error, Result};
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{
-    AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage,
 };
 use std::io::Cursor;
 use std::path::Path;
@@ -20,12 +21,31 @@ const MAX_BYTES: u64 = 512 << 20;
 const MAX_FILE: u64 = 1 << 30;
 
 /// What to do about a picture of no use.
-const REPLACE: &str = "replace or remove it, or set skip_broken_images=true to leave it out";
+const REPLACE: &str = "replace or remove it";
 /// What to do about one that is too large.
-const SHRINK: &str = "scale it down first, or set skip_broken_images=true to leave it out";
+const SHRINK: &str = "scale it down first";
+
+/// How a picture becomes upright 8-bit RGB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// What lies under transparent pixels: red, green, blue.
+    pub background: [u8; 3],
+    /// Whether colours are converted from the picture's profile to sRGB; otherwise the numbers stay as they are.
+    pub to_srgb: bool,
+}
+
+/// As training reads: white under transparency, and the numbers as they are.
+impl Default for Reading {
+    fn default() -> Self {
+        Self { background: [255; 3], to_srgb: false }
+    }
+}
 
 /// The bytes of the file at `path`.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// A file that is empty, too large or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     let broken = |e: &std::io::Error| Error::dataset(path, Error::io(path, e).cause).hint(REPLACE);
     let size = std::fs::metadata(path).map_err(|e| broken(&e))?.len();
     if size > MAX_FILE {
@@ -42,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Whatever makes the picture unfit that its header or its markers tell.
-pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<(u32, u32)> {
+pub fn size(path: &Path, bytes: &[u8]) -> Result<(u32, u32)> {
     let mut decoder = open(path, bytes)?;
     let (width, height) = decoder.dimensions();
     let turned = matches!(
@@ -55,13 +75,40 @@ pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<(u32, u32)> {
     Ok(if turned { (height, width) } else { (width, height) })
 }
 
-/// The upright picture; transparency is laid on white, colour profiles are not applied.
-pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+/// The upright picture.
+///
+/// # Errors
+/// Whatever makes the picture unfit, to its last pixel.
+pub fn decode(path: &Path, bytes: &[u8], reading: &Reading) -> Result<RgbImage> {
+    decode_into(path, bytes, reading, Vec::new())
+}
+
+/// [`decode`], with the pixels in `memory` where that saves taking new: the picture's bytes can be given to the
+/// next call.
+///
+/// # Errors
+/// Whatever makes the picture unfit, to its last pixel.
+pub fn decode_into(path: &Path, bytes: &[u8], reading: &Reading, memory: Vec<u8>) -> Result<RgbImage> {
     let mut decoder = open(path, bytes)?;
     let orientation = orientation(&mut decoder);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(path, e))?;
-    picture.apply_orientation(orientation);
-    Ok(if picture.color().has_alpha() { on_white(picture) } else { picture.into_rgb8() })
+    let profile = if reading.to_srgb { decoder.icc_profile().ok().flatten() } else { None };
+    let mut picture = pixels(decoder, memory).map_err(|e| unreadable(path, e))?;
+    if let Some(profile) = profile {
+        picture = colour::to_srgb(picture, &profile);
+    }
+    let picture = upright::upright(picture, orientation);
+    Ok(if picture.color().has_alpha() { laid_on(picture, reading.background) } else { picture.into_rgb8() })
+}
+
+/// The picture as the decoder gives it.
+fn pixels(decoder: impl ImageDecoder, mut memory: Vec<u8>) -> std::result::Result<DynamicImage, ImageError> {
+    let (width, height) = decoder.dimensions();
+    if decoder.color_type() != ColorType::Rgb8 {
+        return DynamicImage::from_decoder(decoder);
+    }
+    memory.resize(decoder.total_bytes() as usize, 0);
+    decoder.read_image(&mut memory)?;
+    Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, memory).unwrap_or_default()))
 }
 
 /// A decoder for a picture that may be decoded: its format is known from its content, it stands still, it
@@ -82,8 +129,7 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<impl ImageDecoder + 'a> {
         return Err(Error::dataset(path, "is truncated: the JPEG data has no end").hint(REPLACE));
     }
     if is_animated(format, bytes).map_err(|e| unreadable(path, e))? {
-        return Err(Error::dataset(path, "is animated")
-            .hint("save one frame as a picture, or set skip_broken_images=true to leave it out"));
+        return Err(Error::dataset(path, "is animated").hint("save one frame as a picture"));
     }
     Ok(decoder)
 }
@@ -131,16 +177,16 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
-/// Lays a picture with transparency on white.
-fn on_white(picture: DynamicImage) -> RgbImage {
+/// Lays a picture with transparency on one colour.
+fn laid_on(picture: DynamicImage, background: [u8; 3]) -> RgbImage {
     let picture = picture.into_rgba8();
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
         let [red, green, blue, alpha] = picture.get_pixel(x, y).0;
-        let blend = |colour: u8| {
-            let weighted = u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
+        let blend = |colour: u8, under: u8| {
+            let weighted = u32::from(colour) * u32::from(alpha) + u32::from(under) * (255 - u32::from(alpha));
             ((weighted + 127) / 255) as u8
         };
-        image::Rgb([blend(red), blend(green), blend(blue)])
+        image::Rgb([blend(red, background[0]), blend(green, background[1]), blend(blue, background[2])])
     })
 }
 
@@ -158,7 +204,7 @@ fn unreadable(path: &Path, error: ImageError) -> Error {
             path,
             format!("is of a kind that is not read here: {}", first_line(&e.to_string())),
         )
-        .hint("save it as an 8-bit PNG or JPEG, or set skip_broken_images=true to leave it out"),
+        .hint("save it as an 8-bit PNG or JPEG"),
         other => Error::dataset(path, format!("cannot be decoded: {}", first_line(&other.to_string())))
             .hint(REPLACE),
     }

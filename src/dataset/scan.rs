@@ -11,7 +11,7 @@ const READ: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tif
 const UNREAD: [&str; 8] = ["avif", "heic", "heif", "jxl", "jp2", "psd", "svg", "tga"];
 
 /// The pictures of a folder, sorted by path.
-pub(super) struct Found {
+pub struct Found {
     /// Paths of the pictures.
     pub pictures: Vec<PathBuf>,
     /// Remarks for the report.
@@ -22,14 +22,12 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// A folder that is missing or cannot be listed, or one without pictures.
-pub(super) fn pictures(folder: &Path) -> Result<Found> {
+pub fn pictures(folder: &Path) -> Result<Found> {
     if !folder.is_dir() {
         let cause = if folder.exists() { "is not a folder" } else { "no such folder" };
         return Err(Error::dataset(folder, cause).hint("`instance_data_dir` must name a folder of pictures"));
     }
-    let mut files = Vec::new();
-    walk(folder, &mut BTreeSet::new(), &mut files)?;
-    files.sort();
+    let files = files(folder)?;
     let mut notes = unread(folder, &files);
     let pictures: Vec<PathBuf> =
         files.into_iter().filter(|f| READ.contains(&extension(f).as_str())).collect();
@@ -39,6 +37,17 @@ pub(super) fn pictures(folder: &Path) -> Result<Found> {
     }
     notes.extend(shared_captions(&pictures));
     Ok(Found { pictures, notes })
+}
+
+/// Every file in `folder` and the folders in it, sorted; names that begin with a dot are passed over.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    walk(folder, &mut BTreeSet::new(), &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 /// Collects the files under `folder`; a folder reached twice through links is walked once.

@@ -38,11 +38,14 @@ fn options(folder: &Path) -> DatasetOptions {
             id: "pictures".into(),
             folder: folder.to_owned(),
             captions: CaptionOptions::new(CaptionStrategy::TextFile),
-            passes: 1,
-            resolution: 128,
-            only_square: false,
-            minimum_side: 0,
+            wording: Default::default(),
+            share: Share::default(),
+            lesson: Lesson::default(),
+            framing: Framing::usual(128),
+            admission: Admission::default(),
+            augmentation: Augmentation::default(),
         }],
+        seed: 1,
         max_side: Some(384),
         skip_broken_images: false,
         check_pixels: true,
@@ -56,9 +59,16 @@ fn the_bundled_pictures_fall_into_their_three_buckets() {
     assert_eq!((dataset.samples.len(), dataset.broken.len()), (24, 0));
     assert!(dataset.samples.iter().all(|s| s.captions.len() == 1 && s.captions[0].contains("k4s4")));
     let length = Length::Epochs(1);
-    let schedule = ScheduleOptions { seed: 1, batch_size: 4, gradient_accumulation_steps: 1, length };
-    let counts = Schedule::new(&dataset.samples, &schedule).unwrap().bucket_counts();
-    let counts: Vec<_> = counts.iter().map(|c| (c.bucket.to_string(), c.pictures)).collect();
+    let schedule = ScheduleOptions {
+        seed: 1,
+        batch_size: 4,
+        gradient_accumulation_steps: 1,
+        length,
+        sampling: Sampling::BySize,
+        fill_short_batches: false,
+    };
+    let schedule = Schedule::new(&dataset.samples, &dataset.sources, &schedule).unwrap();
+    let counts: Vec<_> = schedule.groups().iter().map(|c| (c.bucket.to_string(), c.pictures)).collect();
     assert_eq!(counts, [("112x144".to_owned(), 8), ("128x128".to_owned(), 8), ("144x112".to_owned(), 8)]);
 }
 
@@ -79,7 +89,7 @@ fn samples_carry_what_training_needs() {
     assert_eq!(a.content_hash.len(), 64);
     assert!((a.scale() - 2.0).abs() < 1e-12);
     assert!(dataset.notes[0].contains("1 of 2 pictures are smaller"), "{:?}", dataset.notes);
-    let pixels = b.load_pixels().unwrap();
+    let pixels = b.pixels(&b.load().unwrap(), &b.views[0]).unwrap();
     assert_eq!((pixels.width, pixels.height, pixels.data.len()), (144, 112, 3 * 144 * 112));
     assert!(pixels.data[144 * 112..2 * 144 * 112].iter().all(|&v| v == 40.0 / 127.5 - 1.0));
 }
@@ -93,11 +103,14 @@ fn sources_follow_one_another_with_their_own_settings() {
     let mut other = second.options().sources.remove(0);
     other.captions.strategy = CaptionStrategy::FileName;
     other.captions.prefix = Some("k4s4,".into());
-    (other.passes, other.resolution) = (6, 256);
+    other.framing.resolution = 256;
+    other.share.repeats = Repeats::Extra(5);
     options.sources.push(other);
     let dataset = Dataset::open(&options).unwrap();
+    let passes = |index| dataset.source_of(index).share.repeats.passes();
+    let samples = dataset.samples.iter().enumerate();
     let summary: Vec<_> =
-        dataset.samples.iter().map(|s| (s.bucket.width, s.passes, &s.captions[0][..])).collect();
+        samples.map(|(index, s)| (s.bucket.width, passes(index), &s.captions[0][..])).collect();
     assert_eq!(summary, [(128, 1, "z"), (256, 6, "k4s4, a cat")]);
 }
 
@@ -138,9 +151,11 @@ fn nothing_to_train_on_is_an_error() {
     assert!(error.cause.contains("none of the 1 pictures") && error.hint.contains("empty file"), "{error}");
     let none = DatasetOptions { sources: Vec::new(), ..folder.options() };
     assert!(Dataset::open(&none).unwrap_err().place.contains("data_backend_config"));
-    let mut never = folder.options();
-    never.sources[0].passes = 0;
-    assert!(Dataset::open(&never).unwrap_err().place.contains("repeats"));
+    folder.picture("b.png", 64, 64).write("b.txt", b"b");
+    let mut large = DatasetOptions { skip_broken_images: true, ..folder.options() };
+    large.sources[0].admission.minimum_edge = 65.0;
+    let error = Dataset::open(&large).unwrap_err();
+    assert!(error.cause.contains("no picture is left") && error.cause.contains("65 pixels"), "{error}");
 }
 
 #[test]
@@ -149,7 +164,7 @@ fn a_resolution_beyond_the_position_table_is_refused() {
     folder.picture("wide.png", 300, 100).write("wide.txt", b"a");
     let open = |resolution, max_side| {
         let mut options = folder.options();
-        options.sources[0].resolution = resolution;
+        options.sources[0].framing.resolution = resolution;
         Dataset::open(&DatasetOptions { max_side, ..options })
     };
     for resolution in [400, 320] {
@@ -168,6 +183,24 @@ fn a_picture_that_changes_after_the_scan_is_noticed() {
     folder.picture("a.png", 64, 64).write("a.txt", b"a");
     let dataset = folder.open().unwrap();
     folder.picture("a.png", 64, 65);
-    let error = dataset.samples[0].load_pixels().unwrap_err();
+    let error = dataset.samples[0].load().unwrap_err();
     assert!(error.cause.contains("has changed"), "{error}");
+}
+
+#[test]
+fn views_stay_when_pictures_are_added() {
+    let folder = Folder::new();
+    folder.picture("m.png", 200, 100).write("m.txt", b"m");
+    let mut options = folder.options();
+    options.sources[0].framing =
+        Framing { place: Place::Random, shapes: Shapes::Square, ..Framing::usual(64) };
+    options.sources[0].augmentation = Augmentation { hue: 0.1, variants: 3, ..Augmentation::default() };
+    let before = Dataset::open(&options).unwrap().samples;
+    assert_eq!(before[0].views.len(), 3);
+    folder.picture("a.png", 200, 100).write("a.txt", b"a");
+    let after = Dataset::open(&options).unwrap().samples;
+    assert_eq!(after[1].views, before[0].views);
+    assert_ne!(after[0].views, before[0].views);
+    let reseeded = Dataset::open(&DatasetOptions { seed: 2, ..options }).unwrap().samples;
+    assert_ne!(reseeded[1].views, before[0].views);
 }

@@ -77,7 +77,13 @@ impl Setup {
             latent_scaling: (0.0, 1.0),
         };
         let (batch, side) = (self.batch, self.side);
-        let shape = StepShape { batch, width: side, height: side, text_tokens: self.text_tokens };
+        let shape = StepShape {
+            batch,
+            width: side,
+            height: side,
+            text_tokens: self.text_tokens,
+            keeps_the_model: false,
+        };
         let (program, _) = step::record(&model, &shape, self.recompute)?;
         let mut modulation = Program::new();
         record_modulation(&mut modulation, &self.config, &adapters, &persistent, MODULATION_ROWS)?;

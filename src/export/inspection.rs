@@ -240,6 +240,12 @@ fn warnings(file: &AdapterFile, modules: &[ModuleReport], readers: &[Verdict]) -
                 .to_owned(),
         );
     }
+    if file.is_for_comfyui_alone() {
+        warn(
+            "its magnitudes were made for ComfyUI and one model: other readers scale rows to wrong lengths"
+                .to_owned(),
+        );
+    }
     let nothing = modules.iter().filter(|module| module.delta_norm == 0.0).count();
     if nothing > 0 {
         warn(format!("{nothing} of {} modules change nothing", modules.len()));
@@ -252,7 +258,8 @@ fn warnings(file: &AdapterFile, modules: &[ModuleReport], readers: &[Verdict]) -
             text += &format!("ignores {missing} of {} modules; ", reader.modules);
         }
         if (least - most).abs() < 1e-6 {
-            text += &format!("applies the rest at strength {least:.3}");
+            let what = if missing > 0 { "the rest" } else { "it" };
+            text += &format!("applies {what} at strength {least:.3}");
         } else {
             text += &format!("applies modules at strengths from {least:.3} to {most:.3}");
         }

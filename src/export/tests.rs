@@ -525,3 +525,38 @@ fn inspect_tells_what_is_in_a_file_and_warns_of_what_is_wrong() {
     let found = inspect(&save(&folder, &tensors, None), None).unwrap();
     assert!(found.warnings.iter().any(|warning| warning.contains("NaN")));
 }
+
+/// Files that diffusers and PEFT saved, and the weights before and after PEFT merged them: `tests/fixtures/adapters`.
+#[test]
+fn files_of_diffusers_and_peft_do_what_peft_makes_of_them() {
+    use weight_change::{RowNorm, WeightChange, changed_rows};
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters");
+    for (name, file) in [
+        ("patterns_rslora", "patterns_rslora.safetensors"),
+        ("dora", "dora.safetensors"),
+        ("loha", "loha/adapter_model.safetensors"),
+        ("lokr", "lokr/adapter_model.safetensors"),
+    ] {
+        let adapter = AdapterFile::read(&folder.join(file)).unwrap().require_whole().unwrap();
+        let weights = folder.join(format!("{name}.weights.safetensors"));
+        let weights = crate::weights::TensorFile::open(&weights).unwrap();
+        let read = |module: &str, when: &str| -> Vec<f64> {
+            let values = weights.read_f32(&format!("{module}.{when}")).unwrap();
+            values.into_iter().map(f64::from).collect()
+        };
+        assert_eq!(2 * adapter.modules.len(), weights.names().count(), "{name}");
+        for module in &adapter.modules {
+            let change = WeightChange::new(&module.change);
+            let (before, after) = (read(&module.module, "before"), read(&module.module, "after"));
+            let delta = change.delta(0..change.rows());
+            let magnitude = module.magnitude.as_deref().map(|magnitude| (magnitude, RowNorm::Changed));
+            let found = changed_rows(&before, &delta, change.columns(), magnitude);
+            let largest = after.iter().zip(&before).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            for (found, after) in found.iter().zip(&after) {
+                // What is stored is rounded to f32.
+                let allowed = 1e-6 * largest + after.abs() * 2.0_f64.powi(-24);
+                assert!((found - after).abs() <= allowed, "{name} {}: {found} {after}", module.module);
+            }
+        }
+    }
+}

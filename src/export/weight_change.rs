@@ -201,6 +201,15 @@ pub fn scale(change: &Change) -> f64 {
     }
 }
 
+/// The same product with another factor.
+pub fn with_scale(change: Change, scale: f64) -> Change {
+    match change {
+        Change::LowRank { a, b, .. } => Change::LowRank { a, b, scale },
+        Change::Hadamard { w1_a, w1_b, w2_a, w2_b, .. } => Change::Hadamard { w1_a, w1_b, w2_a, w2_b, scale },
+        Change::Kronecker { w1, w2, .. } => Change::Kronecker { w1, w2, scale },
+    }
+}
+
 /// What the kind of an adapter is called.
 pub fn kind(module: &AdapterModule) -> &'static str {
     match (&module.change, module.magnitude.is_some()) {

@@ -50,12 +50,12 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
 }
 
-/// One step. Gradients are multiplied by the clip factor as they are read.
+/// One step. Gradients are multiplied by the clip factor and clamped to the largest value as they are read.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     /// Form, betas, epsilon, decay.
     pub settings: AdamWSettings,
-    /// The step state: learning rate, bias corrections, clip factor; seed and step for the rounding.
+    /// The step state: learning rate, bias corrections, clip factor and largest value; seed and step for the rounding.
     pub state: TensorId,
     /// Flat buffer of gradients.
     pub gradients: TensorId,
@@ -140,6 +140,7 @@ impl Contract for AdamW {
 /// What one step multiplies and adds, the same for every element.
 struct Step {
     clip_factor: f32,
+    largest: f32,
     beta2: f32,
     fresh1: f32,
     fresh2: f32,
@@ -153,6 +154,7 @@ impl Step {
     fn new(settings: &AdamWSettings, header: &StepHeader) -> Self {
         Self {
             clip_factor: header.clip_factor,
+            largest: if header.max_gradient_value > 0.0 { header.max_gradient_value } else { f32::MAX },
             beta2: settings.beta2 as f32,
             fresh1: (1.0 - settings.beta1) as f32,
             fresh2: (1.0 - settings.beta2) as f32,
@@ -168,7 +170,7 @@ impl Step {
 fn update(parameters: &mut [f32], gradients: &[f32], moment1: &mut [f32], moment2: &mut [f32], step: &Step) {
     let states = moment1.iter_mut().zip(moment2.iter_mut());
     for ((p, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(states) {
-        let g = g * step.clip_factor;
+        let g = (g * step.clip_factor).clamp(-step.largest, step.largest);
         *m += step.fresh1 * (g - *m);
         *v = step.beta2 * *v + step.fresh2 * g * g;
         *p = *p * step.kept - step.rate * *m / (v.sqrt() / step.root_correction + step.epsilon);
@@ -204,5 +206,40 @@ impl Contract for MovingAverage {
 
     fn launch(&self, kernel: &'static str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
         self.launch_on_card(kernel, operands, to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    const SETTINGS: AdamWSettings =
+        AdamWSettings { form: Form::F32, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+
+    /// First moments after the first step, a tenth of the gradients that the step sees.
+    fn seen(gradients: [f32; 4], header: StepHeader) -> [f32; 4] {
+        let (mut parameters, mut moment1, mut moment2) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+        let step = Step::new(&SETTINGS, &header);
+        update(&mut parameters, &gradients, &mut moment1, &mut moment2, &step);
+        moment1.map(|m| (10.0 * m * 1e4).round() / 1e4)
+    }
+
+    #[test]
+    fn gradients_are_clamped_by_value_after_they_are_scaled() {
+        let gradients = [3.0, -3.0, 0.25, -0.5];
+        let header = StepHeader {
+            clip_factor: 1.0,
+            bias_correction1: 0.1,
+            bias_correction2: 1e-3,
+            ..StepHeader::zeroed()
+        };
+        assert_eq!(seen(gradients, header), gradients);
+        assert_eq!(
+            seen(gradients, StepHeader { max_gradient_value: 1.0, ..header }),
+            [1.0, -1.0, 0.25, -0.5]
+        );
+        let both = StepHeader { max_gradient_value: 1.0, clip_factor: 0.5, ..header };
+        assert_eq!(seen(gradients, both), [1.0, -1.0, 0.125, -0.25]);
     }
 }

@@ -56,8 +56,10 @@ pub struct StepHeader {
     pub clip_factor: f32,
     /// Share of the old average that the moving average keeps.
     pub ema_decay: f32,
+    /// Size that a gradient's elements are clamped to; 0 leaves them alone.
+    pub max_gradient_value: f32,
     /// To a multiple of 64 bytes.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
 
 /// One sample's part of the step state.

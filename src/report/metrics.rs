@@ -49,15 +49,6 @@ pub struct EvaluationMetrics {
     pub seconds: f64,
 }
 
-/// The losses of a step's samples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SampleLosses {
-    /// Optimizer step, from 1.
-    pub step: u64,
-    /// Index in the dataset, noise level, and loss where it is a number.
-    pub samples: Vec<(usize, f64, Option<f64>)>,
-}
-
 /// Something that the run said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -80,12 +71,6 @@ impl Line for StepMetrics {
 }
 
 impl Line for EvaluationMetrics {
-    fn step(&self) -> u64 {
-        self.step
-    }
-}
-
-impl Line for SampleLosses {
     fn step(&self) -> u64 {
         self.step
     }

@@ -9,5 +9,6 @@ pub mod page;
 pub mod plot;
 pub mod png;
 pub mod progress;
+pub mod samples;
 pub mod tally;
 pub mod tensorboard;

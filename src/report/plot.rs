@@ -31,7 +31,7 @@ pub fn write(path: &Path, metrics: &[StepMetrics], held_out: &[EvaluationMetrics
 /// Writes the learning rate of a run to come to `path`; `points` are steps and their rates.
 pub fn write_learning_rate(path: &Path, points: &[(u64, f64)]) -> Result<()> {
     let points: Vec<_> = points.iter().map(|&(step, rate)| (step as f64, rate)).collect();
-    let last = points.last().map_or(1.0, |point| point.0.max(1.0));
+    let last = points.last().map_or(1.0, |point| point.0);
     let mut canvas = Canvas::new(WIDTH, PANEL_HEIGHT, PAPER);
     learning_rate(points).draw(&mut canvas, 0, &(0.0..=last));
     png::write(path, &canvas.into_picture(), &[])

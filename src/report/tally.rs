@@ -1,6 +1,6 @@
 //! Which samples training finds hard: their losses beside the usual ones at the same noise levels.
 
-use super::metrics::SampleLosses;
+use super::samples::StepSamples;
 use std::collections::BTreeMap;
 
 /// Equal parts of the noise levels from 0 to 1; within one, losses are compared.
@@ -26,13 +26,12 @@ pub struct Tally {
 
 impl Tally {
     /// Counts the losses of a step.
-    pub fn add(&mut self, losses: &SampleLosses) {
-        for &(sample, sigma, loss) in &losses.samples {
-            let Some(loss) = loss.filter(|loss| loss.is_finite()) else { continue };
-            let part = ((sigma * PARTS as f64) as usize).min(PARTS - 1);
-            let own = self.samples.entry(sample).or_default();
+    pub fn add(&mut self, step: &StepSamples) {
+        for shown in step.samples.iter().filter(|shown| shown.loss.is_finite()) {
+            let part = ((f64::from(shown.sigma) * PARTS as f64) as usize).min(PARTS - 1);
+            let own = self.samples.entry(shown.sample).or_default();
             for sum in [&mut self.usual[part], &mut own[part]] {
-                sum.loss += loss;
+                sum.loss += f64::from(shown.loss);
                 sum.count += 1;
             }
         }
@@ -57,29 +56,31 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::ShownSample;
     use super::*;
+
+    /// A step that shows these (sample, sigma, loss).
+    fn step(shown: &[(usize, f32, f32)]) -> StepSamples {
+        let one = |&(sample, sigma, loss): &(usize, f32, f32)| ShownSample { sample, view: 0, sigma, loss };
+        StepSamples { step: 1, samples: shown.iter().map(one).collect() }
+    }
 
     #[test]
     fn a_sample_is_compared_at_its_own_noise_levels() {
         let mut tally = Tally::default();
-        for step in 1..=4 {
+        for _ in 0..4 {
             // Sample 0 is seen where every loss is high, sample 1 is twice as hard as its neighbour 2.
-            let samples =
-                vec![(0, 0.95, Some(2.0)), (3, 0.95, Some(2.0)), (1, 0.2, Some(0.4)), (2, 0.2, Some(0.2))];
-            tally.add(&SampleLosses { step, samples });
+            tally.add(&step(&[(0, 0.95, 2.0), (3, 0.95, 2.0), (1, 0.2, 0.5), (2, 0.2, 0.25)]));
         }
         let hardest = tally.hardest(2);
         assert_eq!(hardest[0].0, 1);
-        assert!((hardest[0].1 - 0.4 / 0.3).abs() < 1e-12 && (hardest[1].1 - 1.0).abs() < 1e-12);
+        assert!((hardest[0].1 - 0.5 / 0.375).abs() < 1e-12 && (hardest[1].1 - 1.0).abs() < 1e-12);
     }
 
     #[test]
     fn rare_samples_and_losses_that_are_no_numbers_say_nothing() {
         let mut tally = Tally::default();
-        tally.add(&SampleLosses {
-            step: 1,
-            samples: vec![(0, 0.5, Some(9.0)), (1, 0.5, None), (2, 1.0, Some(f64::NAN))],
-        });
+        tally.add(&step(&[(0, 0.5, 9.0), (1, 0.5, f32::NAN), (2, 1.0, f32::INFINITY)]));
         assert!(tally.hardest(5).is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! What a run will come to keep on disk, and whether the disks have room for it.
 
 use crate::cache::{Latents, TextEmbeddings};
+use crate::dataset::Sample;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::models::mmdit::config::LATENT_PIXEL;
-use crate::run::Opened;
+use crate::run::{Opened, epoch_texts};
 use crate::train::checkpoint;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,35 +18,31 @@ pub fn checkpoint_bytes(opened: &Opened) -> u64 {
     checkpoint::planned_disk_bytes(persistent.trainable() as u64, flat as u64, total, &opened.settings)
 }
 
-/// Bytes of latents of every picture and embeddings of every text.
+/// Bytes of latents of every view and embeddings of every text that are kept at one time.
 pub fn cache_bytes(opened: &Opened) -> u64 {
-    latents_bytes(opened) + texts_bytes(opened)
+    latents_bytes(opened) + texts_bytes(opened) + epoch_texts::disk_bytes(opened)
 }
 
 fn latents_bytes(opened: &Opened) -> u64 {
-    let latents = opened.dataset.samples.iter().map(|sample| {
+    let of_sample = |sample: &Sample| {
         let bucket = sample.bucket;
         let shape = [opened.config.channels, bucket.height / LATENT_PIXEL, bucket.width / LATENT_PIXEL];
-        Latents::file_bytes(shape) as u64
-    });
-    latents.sum()
+        (sample.views.len() * Latents::file_bytes(shape)) as u64
+    };
+    opened.dataset.samples.iter().map(of_sample).sum()
 }
 
 fn texts_bytes(opened: &Opened) -> u64 {
-    let captions = opened.dataset.samples.iter().flat_map(|sample| &sample.captions);
-    let prompts = opened.prompts();
-    let mut texts: Vec<&str> = captions.chain(&prompts).map(String::as_str).chain([""]).collect();
-    texts.sort_unstable();
-    texts.dedup();
     let shape = [opened.text_tokens(), opened.config.context_width];
-    texts.len() as u64 * TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64
+    opened.fixed_texts().len() as u64 * TextEmbeddings::file_bytes(shape, opened.config.pooled_width) as u64
 }
 
 /// Fails if a disk has no room for what the run will write on it. What lies in its folders already, of this run or
 /// an earlier one, counts as written.
 pub fn refuse_full(opened: &Opened) -> Result<()> {
     let output = opened.settings.output_dir.as_path();
-    let mut folders = BTreeMap::from([(output, checkpoint_bytes(opened))]);
+    let passing = epoch_texts::disk_bytes(opened);
+    let mut folders = BTreeMap::from([(output, checkpoint_bytes(opened) + passing)]);
     for (folder, bytes) in
         opened.cache_folders().into_iter().zip([latents_bytes(opened), texts_bytes(opened)])
     {
@@ -53,7 +50,11 @@ pub fn refuse_full(opened: &Opened) -> Result<()> {
     }
     let mut disks: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
     for (folder, planned) in folders {
-        let present = if folder == output { checkpoint::bytes_in(folder)? } else { files::bytes_in(folder)? };
+        let present = if folder == output {
+            checkpoint::bytes_in(folder)? + files::bytes_in(&epoch_texts::folder(opened))?
+        } else {
+            files::bytes_in(folder)?
+        };
         let (_, needed) = disks.entry(files::disk_of(folder)?).or_insert((folder, 0));
         *needed = needed.saturating_add(planned.saturating_sub(present));
     }

@@ -1,13 +1,13 @@
 //! What a run would do, without doing it: pictures, steps, memory and disk.
 
 use crate::autograd::recompute::Recompute;
-use crate::dataset::BucketCount;
+use crate::dataset::{Bucket, GroupSteps, Readings, SetSteps};
 use crate::device::Limits;
 use crate::error::Result;
-use crate::models::text::TextEncoders;
+use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Footprint;
 use crate::run::pace::Pace;
-use crate::run::{Opened, disk};
+use crate::run::{Opened, disk, epoch_texts};
 use crate::train::memory::MemoryPlan;
 use serde::Serialize;
 
@@ -16,45 +16,82 @@ use serde::Serialize;
 pub struct Forecast {
     /// The release that the model's sizes are those of.
     pub model: &'static str,
-    /// What each bucket contributes to an epoch.
+    /// What each bucket of each data set contributes.
     pub buckets: Vec<BucketReport>,
+    /// What each data set contributes to an epoch.
+    pub data_sets: Vec<DataSetReport>,
     /// Batches of an epoch.
     pub batches_per_epoch: usize,
     /// Optimizer steps of an epoch.
     pub steps_per_epoch: usize,
     /// Optimizer steps of the run.
     pub total_steps: usize,
+    /// Epochs that the run reaches.
+    pub epochs: f64,
+    /// Optimizer steps of an epoch as others would count them.
+    pub readings: Readings,
     /// Linear layers with an adapter.
     pub adapted_layers: usize,
     /// Numbers that are trained.
     pub trainable_parameters: usize,
+    /// Texts to encode.
+    pub captions: CaptionReport,
     /// Memory, or why it does not suffice.
     pub memory: MemoryReport,
     /// Disk.
     pub disk: DiskReport,
     /// What other policies and, where memory is limited, smaller batches would need.
     pub alternatives: Vec<Alternative>,
-    /// Steps, evenly spread over the run, and their learning rates.
+    /// Steps from the first to the last, evenly spread, and their learning rates.
     pub learning_rate: Vec<(u64, f64)>,
     /// How long training takes, if steps like these were measured.
     pub time: Option<Pace>,
 }
 
-/// One bucket.
+/// One data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataSetReport {
+    /// What it contributes to an epoch.
+    #[serde(flatten)]
+    pub steps: SetSteps,
+    /// Views that are encoded of its pictures.
+    pub views: usize,
+}
+
+/// One bucket of one data set.
 #[derive(Debug, Clone, Serialize)]
 pub struct BucketReport {
+    /// The data set.
+    pub data_set: String,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
     /// Different pictures.
     pub pictures: usize,
-    /// Appearances in an epoch, repeats included.
+    /// Passes over them.
+    pub passes: usize,
+    /// Appearances in all passes.
     pub appearances: usize,
-    /// Batches in an epoch.
+    /// Batches of all passes.
     pub batches: usize,
+    /// How many of them have fewer samples than a full one.
+    pub short_batches: usize,
     /// Samples of the last batch.
     pub last_batch: usize,
+}
+
+/// Texts to encode, and when.
+#[derive(Debug, Clone, Serialize)]
+pub struct CaptionReport {
+    /// Captions that never vary, prompts and the empty text: once, before training.
+    pub before_training: usize,
+    /// Captions that read differently each time: between epochs, as many at most.
+    pub an_epoch_at_most: usize,
+    /// Of those, the different ones of the first epoch; none where counting them takes long.
+    pub first_epoch: Option<usize>,
+    /// Of those, what is encoded and kept at one time at most.
+    pub at_a_time: usize,
 }
 
 /// Memory by purpose.
@@ -95,19 +132,16 @@ pub struct Alternative {
     pub fits: bool,
 }
 
-/// Captions that are encoded together, as [`crate::encode`] does.
-const CAPTIONS_A_BATCH: usize = 16;
-
 /// Learning rates that a forecast tells.
 const LEARNING_RATES: u64 = 128;
 
-/// The learning rates of `opened` at up to `count` steps, the first and the last among them.
+/// The learning rates of `opened` at up to `count` steps, the first and the last among them. Steps count from 1.
 pub fn learning_rate(opened: &Opened, count: u64) -> Vec<(u64, f64)> {
     let last = (opened.schedule.total_steps() as u64).saturating_sub(1);
     let parts = last.min(count.saturating_sub(1)).max(1);
     let mut steps: Vec<u64> = (0..=parts).map(|part| part * last / parts).collect();
     steps.dedup();
-    steps.into_iter().map(|step| (step, opened.recipe.learning_rate.at(step))).collect()
+    steps.into_iter().map(|step| (step + 1, opened.recipe.learning_rate.at(step))).collect()
 }
 
 /// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.
@@ -121,28 +155,44 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
     let fits = |memory: &MemoryPlan| memory.total() as u64 <= budget;
     let fastest = || plans.iter().find(|memory| fits(memory)).unwrap_or(&plans[plans.len() - 1]);
     let chosen = opened.policy().map_or_else(|| Ok(*fastest()), plan)?;
-    let bucket = |count: BucketCount| BucketReport {
-        width: count.bucket.width,
-        height: count.bucket.height,
-        pictures: count.pictures,
-        appearances: count.appearances,
-        batches: count.batches,
-        last_batch: count.last_batch,
+    let steps = schedule.steps();
+    let bucket = |group: &GroupSteps| BucketReport {
+        data_set: steps.sets[group.set].id.clone(),
+        width: group.bucket.width,
+        height: group.bucket.height,
+        pictures: group.pictures,
+        passes: group.passes,
+        appearances: group.appearances,
+        batches: group.batches,
+        short_batches: group.short_batches,
+        last_batch: group.last_batch,
     };
     Ok(Forecast {
         model: opened.config.release(),
-        buckets: schedule.bucket_counts().into_iter().map(bucket).collect(),
-        batches_per_epoch: schedule.batches_per_epoch(),
-        steps_per_epoch: schedule.steps_per_epoch(),
-        total_steps: schedule.total_steps(),
+        buckets: steps.groups.iter().map(bucket).collect(),
+        data_sets: data_sets(opened),
+        batches_per_epoch: steps.batches_per_epoch,
+        steps_per_epoch: steps.steps_per_epoch,
+        total_steps: steps.total_steps,
+        epochs: steps.epochs(),
+        readings: steps.readings,
         adapted_layers: opened.recipe.adapters.all.len(),
         trainable_parameters: opened.persistent.trainable(),
+        captions: captions(opened),
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
+        alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
         learning_rate: learning_rate(opened, LEARNING_RATES),
         time: None,
-        alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
     })
+}
+
+fn data_sets(opened: &Opened) -> Vec<DataSetReport> {
+    let of_set = |(index, steps): (usize, &SetSteps)| {
+        let samples = opened.dataset.samples.iter().filter(|sample| sample.source == index);
+        DataSetReport { steps: steps.clone(), views: samples.map(|sample| sample.views.len()).sum() }
+    };
+    opened.schedule.steps().sets.iter().enumerate().map(of_set).collect()
 }
 
 /// The policies at the batch size that is set; with a limit, also at half of it, a quarter, down to one sample.
@@ -171,6 +221,15 @@ fn alternatives(
     Ok(all)
 }
 
+fn captions(opened: &Opened) -> CaptionReport {
+    CaptionReport {
+        before_training: opened.fixed_texts().len(),
+        an_epoch_at_most: epoch_texts::appearances(opened),
+        first_epoch: epoch_texts::of_the_first_epoch(opened),
+        at_a_time: epoch_texts::most_at_a_time(opened),
+    }
+}
+
 fn memory_report(
     opened: &Opened,
     memory: &MemoryPlan,
@@ -191,13 +250,13 @@ fn vae_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let vae = opened.vae()?;
     let total = |footprint: Footprint| footprint.weights + footprint.arena;
     let mut most = 0;
-    for count in opened.schedule.bucket_counts() {
-        most = most.max(total(vae.plan_encode(count.bucket.width, count.bucket.height, limits)?));
+    for Bucket { width, height } in opened.dataset.buckets() {
+        most = most.max(total(vae.plan_encode(width, height, limits)?));
     }
     Ok(most)
 }
 
 fn text_encoder_peak(opened: &Opened, limits: &Limits) -> Result<usize> {
     let encoders = TextEncoders::open(&opened.model)?;
-    encoders.plan(CAPTIONS_A_BATCH, opened.settings.tokenizer_max_length, limits)
+    encoders.plan(GROUP, opened.settings.tokenizer_max_length, limits)
 }

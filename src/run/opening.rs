@@ -5,7 +5,9 @@ use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
 use crate::autograd::{Persistent, Program};
 use crate::cache::Store;
-use crate::dataset::{self, Dataset, DatasetOptions, Length, Schedule, ScheduleOptions, Source};
+use crate::dataset::{
+    self, Captioning, Dataset, DatasetOptions, Length, Sampling, Schedule, ScheduleOptions, Source, Wording,
+};
 use crate::device::Limits;
 use crate::diffusion::sampler::{Guidance, SkipLayerGuidance};
 use crate::error::{Error, Result};
@@ -15,7 +17,9 @@ use crate::models::mmdit::{MmditConfig, record_modulation};
 use crate::models::text::TextEncoders;
 use crate::models::tokenizer::CLIP_LENGTH;
 use crate::models::vae::{Direction, Vae};
-use crate::settings::{self, BackendSettings, DataBackends, RunSettings, Size};
+use crate::run::{data_sets, epoch_texts};
+use crate::settings::{self, BackendSettings, DataBackends, DataSampling, RunSettings, Size};
+use crate::train::EncoderDropout;
 use crate::train::evaluation::{self, EvaluationBatch, EvaluationPrograms};
 use crate::train::memory::{self, MemoryPlan};
 use crate::train::programs::{self, Programs};
@@ -25,6 +29,7 @@ use crate::validate::{Drawing, Picture, PictureModel, STEPS_AHEAD, Shape};
 use crate::weights::{ModelFiles, Overrides};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that a run consists of.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub struct Opened {
 
 /// The model files that the settings name.
 pub fn open_model(settings: &RunSettings) -> Result<ModelFiles> {
+    settings.refuse_missing(|_| true)?;
     let overrides = Overrides {
         vae: settings.vae_path.clone(),
         clip_l: settings.text_encoder_path.clone(),
@@ -115,7 +121,8 @@ impl Opened {
             }
         }
         let mut dataset = Dataset::open(&DatasetOptions {
-            sources: backends.images.iter().map(source).collect(),
+            sources: backends.images.iter().map(|backend| source(backend, &settings)).collect(),
+            seed: settings.seed,
             max_side: Some(config.max_side()),
             skip_broken_images: settings.skip_broken_images,
             check_pixels,
@@ -123,6 +130,7 @@ impl Opened {
         let held_out = dataset::hold_out(&mut dataset.samples, settings.eval_share, settings.seed);
         let schedule = Schedule::new(
             &dataset.samples,
+            &dataset.sources,
             &ScheduleOptions {
                 seed: settings.seed,
                 batch_size: settings.train_batch_size,
@@ -131,6 +139,11 @@ impl Opened {
                     0 => Length::Epochs(settings.num_train_epochs as usize),
                     steps => Length::Steps(steps as usize),
                 },
+                sampling: match settings.data_backend_sampling {
+                    DataSampling::AutoWeighting => Sampling::BySize,
+                    DataSampling::Uniform => Sampling::Uniform,
+                },
+                fill_short_batches: settings.fills_short_batches(),
             },
         )?;
         let recipe = Recipe::new(&settings, &config, schedule.total_steps() as u64)?;
@@ -149,6 +162,32 @@ impl Opened {
         self.model.vae()?.check_finite()
     }
 
+    /// Which texts the pictures are trained with.
+    pub fn captions(&self) -> Captioning<'_> {
+        Captioning::new(self.settings.seed, &self.dataset.samples)
+    }
+
+    /// Which text encoders are left out by chance; none if all are always heard.
+    ///
+    /// # Errors
+    /// A text encoder that is missing.
+    pub fn encoder_dropout(&self) -> Result<Option<EncoderDropout>> {
+        let settings = &self.settings;
+        let rates = [settings.clip_l_dropout_rate, settings.clip_g_dropout_rate, settings.t5_dropout_rate];
+        if rates == [0.0; 3] {
+            return Ok(None);
+        }
+        let encoders = TextEncoders::open(&self.model)?;
+        Ok(Some(EncoderDropout::new(rates, encoders.encoders())))
+    }
+
+    /// Every text that is known before the run and encoded then: captions that never vary, prompts, the empty one.
+    pub fn fixed_texts(&self) -> BTreeSet<String> {
+        let mut texts = self.captions().fixed();
+        texts.extend(self.prompts());
+        texts
+    }
+
     /// Text tokens of every prompt: CLIP's and T5's.
     pub fn text_tokens(&self) -> usize {
         CLIP_LENGTH + self.settings.tokenizer_max_length
@@ -156,7 +195,8 @@ impl Opened {
 
     /// The shapes that batches take.
     pub fn shapes(&self) -> BTreeSet<StepShape> {
-        programs::shapes(&self.schedule, self.settings.train_batch_size, self.text_tokens())
+        let sources = &self.dataset.sources;
+        programs::shapes(&self.schedule, sources, self.settings.train_batch_size, self.text_tokens())
     }
 
     /// What all step programs share.
@@ -193,11 +233,13 @@ impl Opened {
     }
 
     fn fixed(&self, limits: &Limits) -> Result<memory::Fixed> {
+        let encoding = epoch_texts::arena_bytes(self, limits)?;
         let evaluation = self.evaluation_programs(limits)?.1;
         Ok(memory::Fixed {
             limits: *limits,
             drawing: self.drawing(limits)?,
             evaluation_arena: evaluation::arena_bytes(&evaluation),
+            encoding_arena: encoding,
         })
     }
 
@@ -320,14 +362,31 @@ impl Opened {
     }
 }
 
-fn source(backend: &BackendSettings) -> Source {
+fn source(backend: &BackendSettings, run: &RunSettings) -> Source {
     Source {
         id: backend.id.clone(),
         folder: backend.instance_data_dir.clone(),
         captions: captions::options(backend),
-        passes: backend.passes() as usize,
-        resolution: backend.resolution as usize,
-        only_square: backend.only_square(),
-        minimum_side: backend.minimum_image_size,
+        wording: Arc::new(wording(backend)),
+        share: data_sets::share(backend),
+        lesson: data_sets::lesson(backend, run),
+        framing: data_sets::framing(backend),
+        admission: data_sets::admission(backend),
+        augmentation: data_sets::augmentation(backend),
+    }
+}
+
+/// How the captions of a data set change from one appearance to the next.
+fn wording(backend: &BackendSettings) -> Wording {
+    Wording {
+        dropout: backend.caption_dropout_probability,
+        shuffle: backend.shuffle_caption,
+        tag_dropout: backend.caption_tag_dropout_rate,
+        separator: backend.caption_separator.clone(),
+        keep_first: backend.keep_tokens,
+        keep_marker: backend.keep_tokens_separator.clone(),
+        inner_separator: backend.secondary_separator.clone(),
+        wildcards: backend.enable_wildcard,
+        lead: backend.instance_prompt.clone().filter(|_| backend.prepend_instance_prompt),
     }
 }

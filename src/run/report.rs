@@ -1,16 +1,17 @@
 //! Keeps `report.html` fresh while a run goes on, and writes it again from the files of an earlier one.
 
+use crate::dataset::GroupSteps;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::report::metrics::{self, EvaluationMetrics, Line, MetricsLog, Note, SampleLosses, StepMetrics};
+use crate::report::metrics::{self, EvaluationMetrics, Line, MetricsLog, Note, StepMetrics};
 use crate::report::page::{
     self, About, BucketRow, Curves, Data, HardPicture, LinkedPicture, MemoryPart, Page, Pictures,
     PromptPictures, PromptRow, Section, SettingRow, StrengthPicture, Thumbnails,
 };
+use crate::report::samples::StepSamples;
 use crate::report::tally::Tally;
 use crate::run::Opened;
 use crate::settings::ToldSection;
-use crate::train::StepReport;
 use crate::train::memory::MemoryPlan;
 use crate::train::places::Places;
 use std::path::Path;
@@ -34,7 +35,6 @@ pub struct Report {
     places: Places,
     about: About,
     tally: Tally,
-    losses: MetricsLog<SampleLosses>,
     notes: MetricsLog<Note>,
     thumbnails: Thumbnails,
     began: Instant,
@@ -48,14 +48,12 @@ impl Report {
         let about = about(opened, memory, places)?;
         let json = serde_json::to_vec(&about).map_err(|e| Error::io(&places.about(), &e.into()))?;
         files::replace_bytes(&places.about(), &json)?;
-        let (losses, notes) =
-            (MetricsLog::open(&places.sample_losses(), step)?, MetricsLog::open(&places.notes(), step)?);
+        let notes = MetricsLog::open(&places.notes(), step)?;
         let tally = tally(places)?;
         Ok(Self {
             places: places.clone(),
             about,
             tally,
-            losses,
             notes,
             thumbnails: Thumbnails::default(),
             began: Instant::now(),
@@ -64,9 +62,8 @@ impl Report {
         })
     }
 
-    /// Forgets what is on record of steps after `step`.
-    pub fn go_back(&mut self, step: u64) -> Result<()> {
-        self.losses = MetricsLog::open(&self.places.sample_losses(), step)?;
+    /// Reads the record of samples again, after it was cut short.
+    pub fn go_back(&mut self) -> Result<()> {
         self.tally = tally(&self.places)?;
         Ok(())
     }
@@ -76,13 +73,9 @@ impl Report {
         self.notes.append(&Note { step, text: text.to_owned() })
     }
 
-    /// Records a step, and writes the page if it is time.
-    pub fn step(&mut self, report: &StepReport) -> Result<()> {
-        let samples = report.losses.iter();
-        let samples = samples.map(|one| (one.sample, one.sigma, one.loss.is_finite().then_some(one.loss)));
-        let losses = SampleLosses { step: report.step, samples: samples.collect() };
-        self.losses.append(&losses)?;
-        self.tally.add(&losses);
+    /// Counts the samples of a step, and writes the page if it is time.
+    pub fn step(&mut self, samples: &StepSamples) -> Result<()> {
+        self.tally.add(samples);
         let due = self.written.is_none_or(|written| written.elapsed() >= INTERVAL);
         let costly = self.spent.as_secs_f64() > LARGEST_SHARE * self.began.elapsed().as_secs_f64();
         if due && !costly { self.write("running") } else { Ok(()) }
@@ -120,7 +113,7 @@ pub fn rewrite(folder: &Path) -> Result<()> {
 /// What is on record of the samples' losses.
 fn tally(places: &Places) -> Result<Tally> {
     let mut tally = Tally::default();
-    lines(&places.sample_losses())?.iter().for_each(|losses| tally.add(losses));
+    lines(&places.samples())?.iter().for_each(|step| tally.add(step));
     Ok(tally)
 }
 
@@ -260,16 +253,17 @@ fn about(opened: &Opened, memory: &MemoryPlan, places: &Places) -> Result<About>
     // Many runs write into a folder called `output`; the one above it says which run it is.
     let names: Vec<_> = absolute.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
     let title = names.into_iter().rev().collect::<Vec<_>>().join(" / ");
-    let bucket = |count: crate::dataset::BucketCount| BucketRow {
-        width: count.bucket.width as u64,
-        height: count.bucket.height as u64,
-        pictures: count.pictures as u64,
-        appearances: count.appearances as u64,
-        batches: count.batches as u64,
-        last_batch: count.last_batch as u64,
+    let bucket = |group: &GroupSteps| BucketRow {
+        data_set: opened.dataset.sources[group.set].id.clone(),
+        width: group.bucket.width as u64,
+        height: group.bucket.height as u64,
+        pictures: group.pictures as u64,
+        appearances: group.appearances as u64,
+        batches: group.batches as u64,
+        last_batch: group.last_batch as u64,
     };
     let data = Data {
-        buckets: opened.schedule.bucket_counts().into_iter().map(bucket).collect(),
+        buckets: opened.schedule.groups().iter().map(bucket).collect(),
         steps_per_epoch: opened.schedule.steps_per_epoch() as u64,
         held_out: opened.held_out.len() as u64,
     };

@@ -16,7 +16,7 @@ use crate::run::merged::MergedWeights;
 use crate::run::opening::{check_size, check_skipped_blocks, open_model, skip_layers};
 use crate::run::validation::about;
 use crate::settings::{RunSettings, Size};
-use crate::validate::{Drawing, Picture, PictureModel, Prompt, Shape};
+use crate::validate::{Drawing, Picture, PictureModel, Prompt};
 use std::path::{Path, PathBuf};
 
 /// What to draw.
@@ -77,9 +77,7 @@ pub fn sample(settings: &RunSettings, request: &Request, device: &Device) -> Res
         let prompt = Prompt { positive: &texts[0], negative: &texts[1] };
         let mut drawing = Drawing::new(drawn);
         let weights = MergedWeights { base: ModelWeights(&model.mmdit), changes: &changes };
-        for shape in Shape::of(&prompt, &picture) {
-            drawing.prepare(&mut engine, shape, &weights)?;
-        }
+        drawing.prepare(&mut engine, &prompt, &picture, &weights)?;
         drawing.draw(&mut engine, prompt, picture)?
     };
     let mut vae = Vae::open(model.vae()?, &model.vae_constants)?.with_band_rows(settings.vae_band_rows);

@@ -1,8 +1,8 @@
 //! A training run from the opened parts to the final file.
 
 use crate::autograd::persistent::Flat;
-use crate::cache::{LatentKey, Store, TextKey};
-use crate::dataset::Sample;
+use crate::cache::{LatentKey, Shelf, Store};
+use crate::dataset::{Bucket, Sample};
 use crate::device::Device;
 use crate::encode::{self, Encoded, Stage, Work};
 use crate::error::{Error, Result};
@@ -13,11 +13,13 @@ use crate::models::mmdit::positions;
 use crate::models::weight_source::ModelWeights;
 use crate::report::metrics::{self, MetricsLog, StepMetrics};
 use crate::report::plot;
+use crate::report::samples::SamplesLog;
 use crate::report::tensorboard::EventWriter;
+use crate::run::epoch_texts::{self, EpochTexts};
 use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
-use crate::run::{Opened, disk, pace};
+use crate::run::{Opened, disk, pace, samples};
 use crate::settings::{GuardAction, SaveDtype};
 use crate::train::checkpoint::{self, Checkpoint, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -99,12 +101,17 @@ pub fn train(
     let Some(encoded) = encode(opened, &store, device, observer, stop)? else {
         return Ok(Outcome::Stopped(done));
     };
-    let data = TrainingData::new(&store, sample_keys(opened, &encoded), encoded.empty_caption.clone());
+    let passing = Shelf::new(&epoch_texts::folder(opened));
+    let empty = encoded.empty_caption.clone();
+    let data = TrainingData::new(&store, &passing, sample_keys(opened, &encoded), empty);
+    let texts = EpochTexts::open(opened, data.shelves(), &encoded.empty_caption, memory.arena, device)?;
     let adapters = opened.drawing_adapters();
     let validation = Validation::open(opened, opened.picture_model(&adapters), &store, &encoded)?;
     let parts = TrainerParts {
         recipe: &opened.recipe,
         schedule: &opened.schedule,
+        captions: opened.captions(),
+        encoder_dropout: opened.encoder_dropout()?,
         data: &data,
         persistent: &opened.persistent,
         text_tokens: opened.text_tokens(),
@@ -117,12 +124,14 @@ pub fn train(
         // Whatever can be found wrong beforehand has been looked for: the earlier run may go now.
         None => output.start_over()?,
     }
-    output.write_settings(&as_used["run"], &as_used["data"])?;
+    let (data_backends, prompts) = (output.data_backends(), output.prompts());
+    output.write_settings(&opened.settings.whole(&opened.backends, &data_backends, &prompts))?;
+    samples::write_pictures(&output.pictures(), &opened.dataset)?;
     pace::note(opened, device, &output, trainer.step())?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
     let report = Report::open(opened, &memory, &output, trainer.step())?;
-    let run = Running { opened, output: &output, observer, as_used, validation, watch, report, stop };
+    let run = Running { opened, output: &output, observer, as_used, texts, validation, watch, report, stop };
     run.go_on(trainer)
 }
 
@@ -166,6 +175,7 @@ fn encode(
 ) -> Result<Option<Encoded>> {
     let work = Work {
         dataset: &opened.dataset,
+        captions: &opened.captions().fixed(),
         prompts: &opened.prompts(),
         t5_length: opened.settings.tokenizer_max_length,
         vae_band_rows: opened.settings.vae_band_rows,
@@ -193,12 +203,11 @@ pub fn header_settings(opened: &Opened) -> Value {
 }
 
 fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
-    let keys = encoded.latents.iter().zip(&encoded.captions);
-    let samples = opened.dataset.samples.iter().zip(keys);
-    let keys = |(sample, (latents, captions)): (&Sample, (&LatentKey, &Vec<TextKey>))| SampleKeys {
+    let samples = opened.dataset.samples.iter().zip(&encoded.latents);
+    let keys = |(sample, latents): (&Sample, &Vec<LatentKey>)| SampleKeys {
         picture: sample.path.clone(),
+        lesson: opened.dataset.sources[sample.source].lesson,
         latents: latents.clone(),
-        captions: captions.clone(),
     };
     samples.map(keys).collect()
 }
@@ -206,8 +215,7 @@ fn sample_keys(opened: &Opened, encoded: &Encoded) -> Vec<SampleKeys> {
 /// Positions of the patches of every bucket.
 fn positions(opened: &Opened) -> Result<HashMap<(usize, usize), Vec<f32>>> {
     let mut all = HashMap::new();
-    for count in opened.schedule.bucket_counts() {
-        let (width, height) = (count.bucket.width, count.bucket.height);
+    for Bucket { width, height } in opened.dataset.buckets() {
         let (latent_height, latent_width) = (height / LATENT_PIXEL, width / LATENT_PIXEL);
         let table = positions::read(&opened.model.mmdit, &opened.config, latent_height, latent_width)?;
         all.insert((width, height), table);
@@ -221,6 +229,7 @@ struct Running<'r, 'a> {
     output: &'r OutputFolder,
     observer: &'r mut dyn Observer,
     as_used: Value,
+    texts: Option<EpochTexts<'r>>,
     validation: Option<Validation<'a>>,
     watch: Watch,
     report: Report,
@@ -230,6 +239,7 @@ struct Running<'r, 'a> {
 /// The records that grow with the steps.
 struct Records {
     log: MetricsLog<StepMetrics>,
+    samples: SamplesLog,
     events: EventWriter,
 }
 
@@ -237,7 +247,8 @@ impl Records {
     /// The records of a run that goes on after `step`; what they say of later steps is gone.
     fn open(output: &OutputFolder, step: u64) -> Result<Self> {
         let log = MetricsLog::open(&output.metrics(), step)?;
-        Ok(Self { log, events: EventWriter::create(&output.tensorboard(), step)? })
+        let samples = SamplesLog::open(&output.samples(), step)?;
+        Ok(Self { log, samples, events: EventWriter::create(&output.tensorboard(), step)? })
     }
 }
 
@@ -282,6 +293,9 @@ impl Running<'_, '_> {
             if stopping {
                 return Ok(Outcome::Stopped(trainer.step()));
             }
+            if !self.texts_are_ready(trainer)? {
+                return self.stopped_between_steps(trainer);
+            }
             let alarm = match trainer.advance() {
                 Ok(report) => {
                     stopping = self.is_stopping();
@@ -306,6 +320,23 @@ impl Running<'_, '_> {
         Ok(Outcome::Finished)
     }
 
+    /// Encodes the captions of the coming steps where they read differently each time; false if asked to stop.
+    fn texts_are_ready(&mut self, trainer: &mut Trainer<'_>) -> Result<bool> {
+        let step = trainer.step();
+        match &mut self.texts {
+            Some(texts) => texts.make_ready(trainer.engine(), step, self.observer, self.stop),
+            None => Ok(true),
+        }
+    }
+
+    /// Writes a checkpoint of the steps that are done, if any is.
+    fn stopped_between_steps(&mut self, trainer: &mut Trainer<'_>) -> Result<Outcome> {
+        if trainer.step() > 0 {
+            self.checkpoint(trainer)?;
+        }
+        Ok(Outcome::Stopped(trainer.step()))
+    }
+
     /// Records a step, and does what is due after it.
     fn after_step(
         &mut self,
@@ -316,10 +347,12 @@ impl Running<'_, '_> {
     ) -> Result<Option<Alarm>> {
         let settings = &self.opened.settings;
         let metrics = metrics_of(report);
+        let shown = samples::of_step(report);
+        records.samples.append(&shown)?;
         records.log.append(&metrics)?;
         records.events.scalars(report.step, &scalars(&metrics))?;
         self.observer.step(&metrics);
-        self.report.step(report)?;
+        self.report.step(&shown)?;
         let mut alarm = self.watch.step(&metrics);
         let last = report.step == self.opened.schedule.total_steps() as u64;
         if last || due(report.step, settings.eval_steps) {
@@ -392,7 +425,7 @@ impl Running<'_, '_> {
         self.as_used["course"] = json!(course);
         *records = Records::open(self.output, restored.step)?;
         self.watch.replay(self.output, restored.step)?;
-        self.report.go_back(restored.step)?;
+        self.report.go_back()?;
         let told = format!(
             "going back to step {} and on with {} times the learning rate",
             restored.step, course.rate_factor
@@ -482,6 +515,7 @@ impl Running<'_, '_> {
         if let Some(validation) = &mut self.validation {
             validation.draw_strengths(trainer.engine(), self.output, step)?;
         }
+        self.texts.iter().try_for_each(EpochTexts::forget)?;
         checkpoint::export(self.output, trainer.step())?;
         let (modules, dtype) = (self.modules(trainer)?, dtype(self.opened.settings.save_dtype));
         self.observer.note(&export::proven(&self.output.lora(), &modules, dtype)?);
@@ -523,7 +557,7 @@ fn metrics_of(report: &StepReport) -> StepMetrics {
         lr: report.learning_rate,
         grad_norm: report.gradient_norm,
         seconds: report.seconds,
-        samples: report.samples as u64,
+        samples: report.shown.len() as u64,
     }
 }
 

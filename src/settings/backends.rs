@@ -1,13 +1,16 @@
 //! The list of data sets (multidatabackend.json).
 
+use super::caption_shuffle;
 use super::captions::{self, CaptionTable};
-use super::choices::{CaptionLines, CaptionStrategy, CropAspect, CropStyle};
+use super::choices::{CaptionLines, CaptionStrategy, CropAspect, CropStyle, ResolutionType};
+use super::data_set;
 use super::elsewhere;
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, LARGEST_EDGE, shown};
+use super::places::Missing;
 use super::read::{self, Given};
-use super::resume;
 use super::run::{RunSettings, in_header};
+use super::{kohya, resume, simpletuner, source};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -68,18 +71,89 @@ pub const BACKEND: &[Section] = &[Section { title: "Data sets", keys: &[
         "Put the instance prompt and a space before every caption. The run's by default."),
     key("only_instance_prompt", Switch, "", Weights,
         "Ignore captions; the same as caption_strategy `instanceprompt`. The run's by default."),
+    key("caption_dropout_probability", Real(0.0, 1.0), "", Weights,
+        "How often a caption is replaced by the empty one. The run's by default.")
+        .or(&["caption_dropout_rate"]),
+    key("shuffle_caption", Switch, "", Weights,
+        "Put a caption's parts in another order each time. The run's by default.")
+        .or(&["shuffle_tokens", "enable_tag_shuffling"]),
+    key("keep_tokens", Whole(0, 10_000), "", Weights,
+        "Parts at a caption's beginning that are neither moved nor left out. The run's by default.")
+        .or(&["keep_tags_count"]),
+    key("keep_tokens_separator", Text, "", Weights,
+        "What ends the kept beginning of a caption instead. The run's by default."),
+    key("caption_separator", Separator, "", Weights,
+        "What stands between a caption's parts. The run's by default.")
+        .or(&["tag_delimiter"]),
+    key("secondary_separator", Text, "", Weights,
+        "What stands for caption_separator inside a part. The run's by default."),
+    key("caption_tag_dropout_rate", Real(0.0, 1.0), "", Weights,
+        "How often each part of a caption is left out. The run's by default.")
+        .or(&["token_dropout_rate", "tag_dropout_probability"]),
+    key("enable_wildcard", Switch, "", Weights,
+        "Read `{a|b}` in a caption as one of a and b. The run's by default."),
+    key("caption_shuffle", Pairs, "", Reading,
+        "SimpleTuner's block for shuffle_caption, caption_separator and keep_tokens."),
     key("repeats", Whole(0, 1_000_000), "0", Weights,
         "Extra passes over the pictures in an epoch: n gives n + 1 passes."),
-    key("resolution", Edge, "", Weights,
-        "Edge of the square bucket, in pixels. The run's by default."),
+    key("num_repeats", Whole(1, 1_000_001), "", Reading,
+        "Passes over the pictures in an epoch, as kohya counts them: n is repeats n - 1."),
+    key("probability", Real(0.0, 1000.0), "1", Weights,
+        "The data set gives so many times its batches to an epoch, and goes on in the next where it stopped. See \
+         data_backend_sampling."),
+    key("loss_weight", Real(0.0, 1000.0), "1", Weights,
+        "What the loss of these pictures is multiplied by.")
+        .or(&["loss_multiplier"]),
+    key("is_reg", Switch, "false", Weights,
+        "Regularisation pictures as kohya has them: their loss is multiplied by the run's prior_loss_weight too."),
+    key("is_regularisation_data", Switch, "false", Weights,
+        "Regularisation pictures as SimpleTuner has them: the target is what the model predicts without adapters.")
+        .or(&["is_regularization_data"]),
+    key("resolution", Resolution, "", Weights,
+        "Edge of the square bucket, in pixels, or megapixels. The run's by default."),
+    key("resolution_type", Choice(ResolutionType::WORDS), "", Weights,
+        "What resolution and the sizes below measure. The run's by default."),
     key("crop", Switch, "false", Weights,
-        "Crop to crop_aspect. Without it, pictures are cropped no more than their bucket demands."),
+        "Crop to crop_aspect. Without it, pictures are cropped in the middle, no more than their bucket demands."),
     key("crop_style", Choice(CropStyle::WORDS), "center", Weights,
-        "Which part of a picture is kept."),
+        "With crop, which part of a picture is kept; `random` is another one in each of augmentation_variants views, \
+         `corner` the lower right. Faces are found by `sargent prepare`."),
     key("crop_aspect", Choice(CropAspect::WORDS), "square", Weights,
-        "With crop: `square`, or `preserve` for the bucket nearest to the picture's shape."),
-    key("minimum_image_size", Whole(0, LARGEST_EDGE), "0", Weights,
-        "Leave out pictures whose shorter side has fewer pixels."),
+        "With crop: `square`; `preserve` for the bucket nearest to the picture's shape; `closest` for the nearest of \
+         crop_aspect_buckets, `random` for any of them."),
+    key("crop_aspect_buckets", Ratios, "", Weights,
+        "Aspect ratios, width over height."),
+    key("minimum_image_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "Leave out smaller pictures, as resolution_type measures them. The run's by default."),
+    key("maximum_image_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "Scale larger pictures down to target_downsample_size before they are cropped, so that a crop shows no more \
+         of them than of others; 0 is off. The run's by default."),
+    key("target_downsample_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "See maximum_image_size."),
+    key("minimum_aspect_ratio", Real(0.0, 100.0), "", Weights,
+        "Leave out pictures whose width over height is lower."),
+    key("maximum_aspect_ratio", Real(0.0, 100.0), "", Weights,
+        "Leave out pictures whose width over height is higher."),
+    key("max_num_samples", Whole(0, i64::MAX), "0", Weights,
+        "Take no more than so many pictures, by chance; 0 takes all."),
+    key("flip_aug", Switch, "false", Weights,
+        "Show pictures mirrored, left to right, half of the time.")
+        .or(&["random_flip", "horizontal_flip"]),
+    key("random_rotation", Real(0.0, 45.0), "0", Weights,
+        "Turn pictures by up to so many degrees either way, cropped so that no corner is empty."),
+    key("random_hue", Real(0.0, 0.5), "0", Weights,
+        "Shift hues by up to this share of the colour circle either way."),
+    key("random_saturation", Real(0.0, 1.0), "0", Weights,
+        "Multiply the saturation by 1 - this to 1 + this."),
+    key("random_brightness", Real(0.0, 1.0), "0", Weights,
+        "Multiply the brightness by 1 - this to 1 + this."),
+    key("random_contrast", Real(0.0, 1.0), "0", Weights,
+        "Multiply the contrast by 1 - this to 1 + this."),
+    key("color_aug", Switch, "", Reading,
+        "kohya's: `true` is random_hue 0.044."),
+    key("augmentation_variants", Whole(1, 1000), "4", Weights,
+        "Views that are made of each picture by the random keys above and by random crops; the first is unchanged, \
+         and every appearance shows any of them. Flipping alone has two."),
     key("cache_dir_vae", Target, "", Free,
         "Where latents are kept. The run's by default."),
     key("cache_dir", Target, "", Reading,
@@ -91,7 +165,7 @@ const TEXT_EMBEDS: &str = "text_embeds";
 const IMAGE_EMBEDS: &str = "image_embeds";
 
 /// What an entry takes from the run when it does not say.
-const INHERITED: [&str; 9] = [
+const INHERITED: [&str; 18] = [
     "caption_strategy",
     "caption_lines",
     "caption_extension",
@@ -99,9 +173,21 @@ const INHERITED: [&str; 9] = [
     "instance_prompt",
     "prepend_instance_prompt",
     "only_instance_prompt",
+    "caption_dropout_probability",
+    "shuffle_caption",
+    "keep_tokens",
+    "keep_tokens_separator",
+    "caption_separator",
+    "secondary_separator",
+    "caption_tag_dropout_rate",
+    "enable_wildcard",
     "resolution",
+    "resolution_type",
     "cache_dir_vae",
 ];
+
+/// What it takes from the run as well, unless it measures sizes in another way.
+const INHERITED_SIZES: [&str; 3] = ["minimum_image_size", "maximum_image_size", "target_downsample_size"];
 
 /// A data set: the rows of its table that bear on pictures, resolved against the run's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,13 +208,42 @@ pub struct BackendSettings {
     pub instance_prompt: Option<String>,
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
+    pub caption_dropout_probability: f64,
+    pub shuffle_caption: bool,
+    pub keep_tokens: usize,
+    pub keep_tokens_separator: Option<String>,
+    pub caption_separator: String,
+    pub secondary_separator: Option<String>,
+    pub caption_tag_dropout_rate: f64,
+    pub enable_wildcard: bool,
     pub repeats: u32,
+    pub probability: f64,
+    pub loss_weight: f64,
+    pub is_reg: bool,
+    pub is_regularisation_data: bool,
     pub resolution: u32,
+    pub resolution_type: ResolutionType,
     pub crop: bool,
     pub crop_style: CropStyle,
     pub crop_aspect: CropAspect,
-    pub minimum_image_size: u32,
+    pub crop_aspect_buckets: Option<Vec<f64>>,
+    pub minimum_image_size: Option<f64>,
+    pub maximum_image_size: Option<f64>,
+    pub target_downsample_size: Option<f64>,
+    pub minimum_aspect_ratio: Option<f64>,
+    pub maximum_aspect_ratio: Option<f64>,
+    pub max_num_samples: u64,
+    pub flip_aug: bool,
+    pub random_rotation: f64,
+    pub random_hue: f64,
+    pub random_saturation: f64,
+    pub random_brightness: f64,
+    pub random_contrast: f64,
+    pub augmentation_variants: u32,
     pub cache_dir_vae: PathBuf,
+    /// Whether the repeats were written as kohya's `num_repeats`, which counts all passes.
+    #[serde(skip)]
+    pub repeats_are_passes: bool,
 }
 
 impl BackendSettings {
@@ -136,15 +251,10 @@ impl BackendSettings {
     pub fn passes(&self) -> u32 {
         self.repeats + 1
     }
-
-    /// Whether every picture is cropped to a square.
-    pub fn only_square(&self) -> bool {
-        self.crop && self.crop_aspect == CropAspect::Square
-    }
 }
 
 /// The data sets of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct DataBackends {
     /// The data sets of pictures, in the order of the file; at least one.
     pub images: Vec<BackendSettings>,
@@ -152,6 +262,8 @@ pub struct DataBackends {
     pub cache_dir_text: PathBuf,
     /// Keys of other trainers that were given and have no effect, each with the reason.
     pub ignored: Vec<(String, String)>,
+    /// Folders and files to read that are not there.
+    missing: Vec<Missing>,
 }
 
 impl RunSettings {
@@ -163,11 +275,27 @@ impl RunSettings {
     pub fn data_backends(&self) -> Result<DataBackends> {
         let path = &self.data_backend_config;
         let at_file = |error: Error| Error { place: format!("{}: {}", path.display(), error.place), ..error };
-        DataBackends::from_json(&read::json_file(path)?, self, path.parent()).map_err(at_file)
+        self.refuse_missing(|key| key == "data_backend_config")?;
+        let data = DataBackends::of_file(path, self).map_err(at_file)?;
+        let missing = data.missing.iter().find(|missing| !captions::TABLES.contains(&missing.key));
+        missing.map_or(Ok(()), |missing| Err(at_file(missing.error(None))))?;
+        Ok(data)
     }
 }
 
 impl DataBackends {
+    /// The data sets in a multidatabackend.json, or those of a kohya config.
+    fn of_file(path: &Path, run: &RunSettings) -> Result<Self> {
+        let written = source::structured(path)?;
+        if !written.is_object() {
+            return Self::from_json(&with_what_holds_for_all(written, run), run, path.parent());
+        }
+        let (list, ignored) = kohya::data_sets(&written, run, path)?;
+        let mut data = Self::from_json(&list, run, path.parent())?;
+        data.ignored.splice(..0, ignored);
+        Ok(data)
+    }
+
     /// The data sets in `json`, a list that stands in `folder` if in a file.
     pub fn from_json(json: &Value, run: &RunSettings, folder: Option<&Path>) -> Result<Self> {
         let list = json.as_array().ok_or_else(|| {
@@ -191,11 +319,13 @@ impl DataBackends {
             return Err(refused("the list of data sets", "no entry has pictures to train on")
                 .hint("add an entry with an id and instance_data_dir"));
         }
+        let unused = unused_places(&entries, &images);
         let cache_dir_text = cache_dir(&entries, TEXT_EMBEDS).and_then(Value::as_str).map(PathBuf::from);
         Ok(Self {
             images,
             cache_dir_text: cache_dir_text.unwrap_or_else(|| run.cache_dir_text.clone()),
-            ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).collect(),
+            missing: entries.iter().flat_map(|entry| entry.given.missing.clone()).collect(),
+            ignored: entries.into_iter().flat_map(|entry| entry.given.ignored).chain(unused).collect(),
         })
     }
 
@@ -236,6 +366,18 @@ impl DataBackends {
     }
 }
 
+/// The list with the keys of data sets that the settings file has for all of them.
+fn with_what_holds_for_all(mut list: Value, run: &RunSettings) -> Value {
+    let sets = list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+    let of_pictures = |set: &Map<String, Value>| set.get("dataset_type").is_none_or(|kind| kind == IMAGES);
+    for set in sets.filter(|set| of_pictures(set)) {
+        for (name, value) in &run.origin.of_data_sets {
+            set.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    list
+}
+
 /// An entry as given, with the name by which errors call it.
 struct Entry {
     name: String,
@@ -248,6 +390,8 @@ impl Entry {
         let object =
             json.as_object().ok_or_else(|| at_entry(&number, refused("", "it is not a JSON object")))?;
         let name = object.get("id").and_then(Value::as_str).unwrap_or(&number).to_owned();
+        let filled = object.iter().map(|(key, value)| (key.clone(), simpletuner::filled(value, &name)));
+        let object = &filled.collect::<Map<_, _>>();
         let is_on = |key: &str| object.get(key).is_some_and(|value| Switch.read(value) == Ok(true.into()));
         let elsewhere = elsewhere::refuse(object).map_err(|e| at_entry(&name, e));
         if elsewhere.is_err() && (is_on("disabled") || is_on("disable")) {
@@ -258,6 +402,7 @@ impl Entry {
         elsewhere?;
         let mut given = read::object(object, BACKEND, folder).map_err(|e| at_entry(&name, e))?;
         captions::settle(&mut given, folder).map_err(|e| at_entry(&name, e))?;
+        caption_shuffle::settle(&mut given).map_err(|e| at_entry(&name, e))?;
         if !given.values.contains_key("id") {
             return Err(at_entry(&number, Error::setting("id", "it is required and not set")));
         }
@@ -282,22 +427,34 @@ impl Entry {
         }
         captions::with_block_complete(&mut values, run).map_err(|error| at_entry(&self.name, error))?;
         for name in INHERITED {
-            if !values.contains_key(name) && !run[name].is_null() {
-                values.insert(name.to_owned(), run[name].clone());
-            }
+            inherit(&mut values, name, run);
         }
-        self.build(&values).map_err(|error| at_entry(&self.name, error))
+        if values["resolution_type"] == run["resolution_type"] {
+            INHERITED_SIZES.iter().for_each(|name| inherit(&mut values, name, run));
+        }
+        self.build(values).map_err(|error| at_entry(&self.name, error))
     }
 
-    fn build(&self, values: &Map<String, Value>) -> Result<BackendSettings> {
+    fn build(&self, mut values: Map<String, Value>) -> Result<BackendSettings> {
         if !values.contains_key("instance_data_dir") {
             return Err(Error::setting("instance_data_dir", "it is required and not set")
                 .hint("name the folder of pictures"));
         }
-        let values = read::with_defaults(values, BACKEND)?;
-        let set: BackendSettings =
+        data_set::shorthands(&mut values)?;
+        let repeats_are_passes = values.contains_key("num_repeats");
+        let values = read::with_defaults(&values, BACKEND)?;
+        let mut set: BackendSettings =
             serde_json::from_value(values.into()).map_err(|e| refused("", e.to_string()))?;
+        set.repeats_are_passes = repeats_are_passes;
+        data_set::contradictions(&set)?;
         with_captions_settled(set)
+    }
+}
+
+/// Takes the run's value of `name` where there is none.
+fn inherit(values: &mut Map<String, Value>, name: &str, run: &Value) {
+    if !values.contains_key(name) && !run[name].is_null() {
+        values.insert(name.to_owned(), run[name].clone());
     }
 }
 
@@ -336,6 +493,18 @@ fn text_embeds_of<'a>(set: &Entry, entries: &'a [Entry]) -> Result<Option<&'a En
             Error::setting("text_embeds", format!("{} is no entry of dataset_type `text_embeds`", shown(id)));
         at_entry(&set.name, error.hint(format!("those there are: {}", there.join(", "))))
     })
+}
+
+/// The places of latents that are named beside the one that is used, each with the reason.
+fn unused_places(entries: &[Entry], images: &[BackendSettings]) -> Vec<(String, String)> {
+    let used = images.first().map(|set| set.cache_dir_vae.as_path());
+    let named = entries.iter().filter(|entry| entry.is(IMAGES)).filter_map(|entry| {
+        let place = entry.given.values.get("cache_dir_vae")?.as_str()?;
+        (Some(Path::new(place)) != used).then(|| ("cache_dir_vae".to_owned(), entry.name.clone()))
+    });
+    let why =
+        |(key, name)| (key, format!("data set \"{name}\": all latents lie where those of the first do"));
+    named.map(why).collect()
 }
 
 /// The cache's place of the first entry of its type, one that is marked as default first.

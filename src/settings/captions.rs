@@ -3,6 +3,7 @@
 use super::choices::CaptionLines;
 use super::keys::{Effect::*, Section, key};
 use super::kind::{Kind::*, shown};
+use super::places;
 use super::read::{self, Given};
 use super::settle::stand_for;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,8 @@ pub struct CaptionTable {
 
 /// The block and the filter.
 const BLOCK: &str = "parquet";
+/// The keys that name a table, which may also lie in the folder of pictures.
+pub(super) const TABLES: [&str; 2] = ["csv_file", "metadata_file"];
 const FILTER: &str = "caption_filter_list";
 /// Keys of a data set that stand for one in the block.
 const IN_THE_BLOCK: [(&str, &str); 3] =
@@ -110,7 +113,7 @@ fn filter(list: Value, folder: Option<&Path>) -> Result<Vec<Value>> {
             return Err(Error::setting(FILTER, format!("{} is neither a list nor a file", shown(&other))));
         }
     };
-    let path = read::source(FILTER, &name, folder)?;
+    let path = places::source(FILTER, &name, folder)?;
     let place = |cause: String| Error::new(ErrorKind::Settings, path.display().to_string(), cause);
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => match read::json_file(&path)? {

@@ -105,6 +105,16 @@ choices! {
 }
 
 choices! {
+    /// What `max_grad_norm` limits.
+    GradClipMethod {
+        /// The norm of all gradients together.
+        Norm = "norm",
+        /// Every element by itself.
+        Value = "value",
+    }
+}
+
+choices! {
     /// The course of the learning rate.
     LrScheduler {
         /// The same at every step.
@@ -205,10 +215,38 @@ choices! {
 }
 
 choices! {
+    /// What a resolution and the limits of picture sizes measure.
+    ResolutionType {
+        /// The edge of a square of the same area, in pixels.
+        PixelArea = "pixel_area",
+        /// Megapixels.
+        Area = "area",
+        /// The shorter edge, in pixels.
+        Pixel = "pixel",
+    }
+}
+
+choices! {
+    /// How data sets share an epoch.
+    DataSampling {
+        /// By their batches times their probability.
+        AutoWeighting = "auto-weighting" | "auto_weighting",
+        /// By their probability alone.
+        Uniform = "uniform",
+    }
+}
+
+choices! {
     /// Which part of a picture is kept when it has to be cropped.
     CropStyle {
         /// The middle.
         Center = "center" | "centre",
+        /// Any part, another in each view.
+        Random = "random",
+        /// The lower right corner.
+        Corner = "corner",
+        /// A face.
+        Face = "face",
     }
 }
 
@@ -219,6 +257,10 @@ choices! {
         Square = "square",
         /// The bucket nearest to the picture's own shape.
         Preserve = "preserve",
+        /// The nearest of `crop_aspect_buckets`.
+        Closest = "closest",
+        /// One of `crop_aspect_buckets`, by chance.
+        Random = "random",
     }
 }
 

@@ -47,14 +47,36 @@ const INTRODUCTION: &str = "\
 Generated from the table in `src/settings/keys.rs`; when the two differ, the test that compares them writes what
 this page should be and says where.
 
-A settings file is a JSON object of these keys. `--set key=value` on the command line wins over the file.
+`sargent train PATH` and `sargent plan PATH` take a settings file, or a folder that holds one. `--set key=value` on
+the command line wins over the file, and `--compat` is one of these settings.
 
-- Names may have leading dashes (`--lora_rank`). Numbers and `true`/`false` may be strings.
-- `null` and `\"\"` mean not set: the default holds.
-- `{env:NAME}` in a text is replaced by that environment variable.
-- Relative paths: what is written lies below the current directory. What is read is looked for in the current
-  directory, and if it is not there, in the folder of the file that names it.
-- An unknown key is an error.
+**Files.** A JSON object of these keys, the same as TOML, or SimpleTuner's `config.env` (its names, `export`, quotes,
+`+=`, `${NAME}`, and flags in `TRAINER_EXTRA_ARGS`). In a folder, and in `config` in it, `config.json` is looked for,
+then `config.toml`, then `config.env`. As with SimpleTuner, `SIMPLETUNER_ENVIRONMENT`, `SIMPLETUNER_ENV` or `ENV` may
+name a folder of `config` to look in first, and `SIMPLETUNER_CONFIG_BACKEND`, `CONFIG_BACKEND` or `CONFIG_TYPE` the
+form (`json`, `toml` or `env`). `CONFIG_PATH` is not read: the command names the path.
+
+**Keys.** Names may have leading dashes (`--lora_rank`). An unknown key is an error. A key of data sets in this file
+holds for all data sets that do not say it themselves.
+
+**Values.** Numbers, `true` and `false` may be strings. `null` and `\"\"` mean not set: the default holds; so does
+`false` where the value is no switch. `{env:NAME}` in a text is replaced by that environment variable.
+
+**Paths.** What is written lies below the current directory. What is read is looked for in the current directory, then
+in the folder of the file that names it, then, where that file lies in a folder called `config`, in the folder above
+that. A model may be the id of one in the Hugging Face cache (`HF_HUB_CACHE`, `HF_HOME/hub` or
+`~/.cache/huggingface/hub`); nothing is downloaded.
+
+**kohya's configs.** A TOML file with the keys of sd-scripts' `sd3_train_network.py` is read where keys correspond,
+with kohya's defaults for what it does not say; its data sets are those of `dataset_config`, or the folders
+`REPEATS_words` of `train_data_dir`. What has no counterpart is listed, or refused when it would change the result.
+
+**Whose meaning.** Settings do what their names say. `--compat simpletuner=1.1.4` does what that version of SimpleTuner
+really did: its defaults, `cosine` as a wave, the gradient clip that it forces, its tokens. `sargent plan` says where
+the two differ.
+
+**What was used.** The output folder has `settings.json`, `multidatabackend.json` and `user_prompt_library.json` with
+every value; `sargent train OUTPUT/settings.json` repeats the run.
 
 The column *resume* says whether a resumed run may have another value than the one it began with. It is empty for
 keys that stand for others, which alone are kept.
@@ -84,7 +106,8 @@ fn rows(section: &Section) -> String {
 }
 
 fn meaning(key: &Key) -> String {
-    let mut meaning = key.doc.to_owned();
+    // A bar would end the table's cell.
+    let mut meaning = key.doc.replace('|', "\\|");
     if !key.synonyms.is_empty() {
         let names: Vec<_> = key.synonyms.iter().map(|name| format!("`{name}`")).collect();
         let _ = write!(meaning, " Also {}.", names.join(", "));

@@ -5,10 +5,11 @@
 //! earlier key, `=key/name` a path below one.
 
 use super::choices::{
-    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraType, LossWeighting, LrScheduler,
-    OptimizerKind, Recompute, SaveDtype, SigmaDensity,
+    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GradClipMethod, GuardAction, LoraInit,
+    LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype, SigmaDensity,
 };
 use super::kind::Kind::{self, *};
+use super::kind::LARGEST_EDGE;
 use Effect::*;
 
 /// What a setting bears on.
@@ -109,9 +110,14 @@ const BELOW_1: f64 = 0.999_999_9;
 #[rustfmt::skip]
 pub const RUN: &[Section] = &[
 Section { title: "Model", keys: &[
-    key("pretrained_model_name_or_path", Source, "", Pinned,
-        "The model: a diffusers folder, or one safetensors file in the Stability or ComfyUI layout. Required.")
+    key("pretrained_model_name_or_path", Model, "", Pinned,
+        "The model: a diffusers folder, one safetensors file in the Stability or ComfyUI layout, or the id of a \
+         model in the local Hugging Face cache. Required.")
         .or(&["model_path"]),
+    key("model_flavour", Choice(&[&["medium"], &["large"]]), "", Reading,
+        "In place of the path: SD3.5 Medium or Large in the Hugging Face cache."),
+    key("revision", Text, "", Reading,
+        "The branch, tag or commit of a model in the Hugging Face cache."),
     key("text_encoder_path", Source, "", Pinned,
         "CLIP-L, when the model file lacks it."),
     key("text_encoder_2_path", Source, "", Pinned,
@@ -139,10 +145,20 @@ Section { title: "Output", keys: &[
         "Number format of the exported LoRA."),
 ]},
 Section { title: "Data", keys: &[
-    key("data_backend_config", Source, "", Pinned,
+    key("data_backend_config", Source, "", Free,
         "The list of data sets (multidatabackend.json). Required to train."),
-    key("resolution", Edge, "1024", Weights,
+    key("resolution", Resolution, "1024", Weights,
         "Edge of the square bucket; the other buckets have about the same area. A data set may have its own."),
+    key("resolution_type", Choice(ResolutionType::WORDS), "pixel_area", Weights,
+        "What resolution and the three sizes below measure: `pixel_area` the edge of a square of the same area, in \
+         pixels; `area` megapixels; `pixel` the shorter edge, in pixels."),
+    key("minimum_image_size", Real(0.0, LARGEST_EDGE as f64), "0", Weights,
+        "Leave out smaller pictures, for data sets that do not say."),
+    key("maximum_image_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "Scale pictures larger than this down to target_downsample_size before they are cropped, for data sets that \
+         do not say."),
+    key("target_downsample_size", Real(0.0, LARGEST_EDGE as f64), "", Weights,
+        "See maximum_image_size."),
     key("caption_strategy", Choice(CaptionStrategy::WORDS), "textfile", Weights,
         "Where captions come from, for data sets that do not say: the text file beside the picture, its name, \
          `instance_prompt`, the table that the data set's block `parquet` names (`csv` and `jsonl` say the same), or \
@@ -169,6 +185,39 @@ Section { title: "Data", keys: &[
     key("caption_dropout_probability", Real(0.0, 1.0), "0", Weights,
         "How often a caption is replaced by the empty one. Guidance works better when it is about 0.1.")
         .or(&["caption_dropout_rate"]),
+    key("clip_l_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-L: zeros in its place."),
+    key("clip_g_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without CLIP-G."),
+    key("t5_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often a sample does without T5."),
+    key("shuffle_caption", Switch, "false", Weights,
+        "Put a caption's parts in another order each time, without end; the shuffle follows from the seed. Captions \
+         are then encoded between epochs.")
+        .or(&["shuffle_tokens", "enable_tag_shuffling"]),
+    key("keep_tokens", Whole(0, 10_000), "0", Weights,
+        "Parts at a caption's beginning that are neither moved nor left out. A prepended instance prompt never is.")
+        .or(&["keep_tags_count"]),
+    key("keep_tokens_separator", Text, "", Weights,
+        "What ends the kept beginning of a caption instead, `|||` for example; what follows a second one is kept at \
+         the end."),
+    key("caption_separator", Separator, ",", Weights,
+        "What stands between a caption's parts.")
+        .or(&["tag_delimiter"]),
+    key("secondary_separator", Text, "", Weights,
+        "What stands for caption_separator inside a part that is moved and left out as a whole."),
+    key("caption_tag_dropout_rate", Real(0.0, 1.0), "0", Weights,
+        "How often each part of a caption is left out, the kept ones never.")
+        .or(&["token_dropout_rate", "tag_dropout_probability"]),
+    key("enable_wildcard", Switch, "false", Weights,
+        "Read `{a|b}` in a caption as one of a and b, drawn each time, and `{{` as a brace."),
+    key("caption_shuffle", Pairs, "", Reading,
+        "SimpleTuner's block: `enable` is shuffle_caption, `split_on` caption_separator, `position_start` keep_tokens."),
+    key("data_backend_sampling", Choice(DataSampling::WORDS), "auto-weighting", Weights,
+        "How data sets share an epoch: `auto-weighting` by their batches times their probability, so that every \
+         picture is seen once a pass where all probabilities are 1; `uniform` by probability alone."),
+    key("prior_loss_weight", Real(0.0, 1000.0), "1", Weights,
+        "What the loss of data sets with is_reg is multiplied by."),
     key("skip_broken_images", Switch, "false", Pinned,
         "Report a picture that cannot be used and go on without it, instead of stopping."),
     key("cache_dir", Target, "=output_dir/cache", Free,
@@ -241,6 +290,11 @@ Section { title: "Training", keys: &[
         "Rows of a picture that the VAE works on at a time; 0 chooses by the memory there is."),
     key("device", Choice(DeviceChoice::WORDS), "auto", Free,
         "Where to compute."),
+    key("compat", Compat, "none", Weights,
+        "`simpletuner=1.1.4`: do what that version really did, where the names say something else; its defaults hold \
+         too. Without a version it is the newest known, 4.8.0. The same as --compat."),
+    key("i_know_what_i_am_doing", Switch, "false", Free,
+        "With compat: let max_grad_norm and tokenizer_max_length be what they are, where SimpleTuner forces others."),
 ]},
 Section { title: "Flow matching", keys: &[
     key("flow_schedule_shift", Real(0.0, 1000.0), "3.0", Weights,
@@ -299,6 +353,8 @@ Section { title: "Optimizer", keys: &[
         "Several of the above at once: `beta1`, `beta2`, `eps`, `weight_decay`."),
     key("max_grad_norm", Real(0.0, 1e9), "1.0", Weights,
         "The gradient is scaled down to this norm when it is longer; 0 is off."),
+    key("grad_clip_method", Choice(GradClipMethod::WORDS), "norm", Weights,
+        "What max_grad_norm limits: the norm of all gradients together, or the size of each element."),
     key("use_ema", Switch, "false", Weights,
         "Export and validate with a moving average of the adapters."),
     key("ema_decay", Real(0.0, 1.0), "0.995", Weights,
@@ -379,7 +435,7 @@ Section { title: "Held-out pictures and guard", keys: &[
 ];
 
 /// Taller than any picture: bands of this many rows are no bands.
-const LARGEST_BAND: i64 = super::kind::LARGEST_EDGE;
+const LARGEST_BAND: i64 = LARGEST_EDGE;
 
 /// The words of diffusers' `weighting_scheme`.
 const WEIGHTING_SCHEMES: super::choices::Words =

@@ -1,6 +1,7 @@
 //! What a setting's value may be, and how what the user wrote becomes its one canonical JSON form.
 
 use super::choices::{LoraPreset, Size, Words};
+use super::compat::Compat;
 use super::nearest::nearest;
 use serde_json::{Map, Value};
 
@@ -15,14 +16,21 @@ pub enum Kind {
     Real(f64, f64),
     /// Any text.
     Text,
+    /// What stands between the parts of a text: characters, be they blank, or a word for them.
+    Separator,
     /// One of some words.
     Choice(Words),
     /// A file or folder that is read; looked for in the current directory, then beside the settings file.
     Source,
+    /// A model: a path as of [`Source`](Self::Source), or the id of one in the Hugging Face cache.
+    Model,
     /// A file or folder that is written; relative to the current directory.
     Target,
-    /// An edge in pixels: a multiple of 16 in a sane range.
-    Edge,
+    /// An edge in pixels, a multiple of 16 in a sane range; small numbers are megapixels and become the edge of a
+    /// square of that area.
+    Resolution,
+    /// Aspect ratios, width over height: numbers, `W:H` or `WxH`, with commas or as a list.
+    Ratios,
     /// Whole numbers between two limits, several with commas or as a list.
     Wholes(i64, i64),
     /// Numbers between two limits, several with commas or as a list.
@@ -31,6 +39,8 @@ pub enum Kind {
     Sizes,
     /// A preset of adapter targets, or module names.
     Targets,
+    /// Whose behaviour is reproduced, and of which version.
+    Compat,
     /// `name=value` pairs separated by commas, or a JSON object.
     Pairs,
     /// The same with numbers between two limits.
@@ -52,23 +62,32 @@ pub const LARGEST_EDGE: i64 = 8192;
 /// A latent pixel is 8 pixels wide, a patch is 2 latents wide.
 pub const EDGE_STEP: i64 = 16;
 
+/// A resolution up to this is in megapixels.
+const MOST_MEGAPIXELS: f64 = 16.0;
+/// The aspect ratios that are worth a bucket.
+const RATIOS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+
 impl Kind {
     /// The canonical form of `value`, `Null` when it means "not set"; or the reason why it has none.
     pub fn read(&self, value: &Value) -> Result<Value, String> {
         let canonical = match self {
+            Self::Separator => separator(value),
             _ if is_unset(value) => Some(Value::Null),
             Self::Switch => switch(value),
+            _ if is_off(value) => Some(Value::Null),
             Self::Whole(low, high) => whole(value).filter(|n| (low..=high).contains(&n)).map(Value::from),
             Self::Real(low, high) => real(value).filter(|x| (low..=high).contains(&x)).map(Value::from),
             Self::Text => text(value),
             Self::Choice(words) => value.as_str().and_then(|word| choice(words, word)),
-            Self::Source | Self::Target => path(value),
-            Self::Edge => {
-                return whole(value).ok_or_else(|| self.refusal(value)).and_then(edge).map(Value::from);
+            Self::Source | Self::Model | Self::Target => path(value),
+            Self::Resolution => {
+                return resolution(value).unwrap_or_else(|| Err(self.refusal(value))).map(Value::from);
             }
+            Self::Ratios => return ratios(value),
             Self::Wholes(..) | Self::Reals(..) => return self.several(value),
             Self::Sizes => return sizes(value),
             Self::Targets => return targets(value),
+            Self::Compat => return compat(value),
             Self::Pairs => return pairs(value),
             Self::Numbers(low, high) => return numbers(value, *low, *high),
             Self::Blocks => return blocks(value),
@@ -87,15 +106,22 @@ impl Kind {
             Self::Whole(low, high) => format!("whole number, {low} to {high}"),
             Self::Real(low, high) => format!("number, {} to {}", brief(*low), brief(*high)),
             Self::Text => "text".into(),
+            Self::Separator => "characters, or `comma`, `period`, `space`".into(),
             Self::Choice(words) => {
                 names(words).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             }
             Self::Source | Self::Target => "path".into(),
-            Self::Edge => format!("pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}"),
+            Self::Model => "path, or a Hugging Face id".into(),
+            Self::Resolution => format!(
+                "pixels, a multiple of {EDGE_STEP} from {SMALLEST_EDGE} to {LARGEST_EDGE}; or megapixels up to \
+                 {MOST_MEGAPIXELS}"
+            ),
+            Self::Ratios => "numbers or `W:H`, with commas or as a list".into(),
             Self::Wholes(low, high) => format!("whole numbers, {low} to {high}"),
             Self::Reals(low, high) => format!("numbers, {} to {}", brief(*low), brief(*high)),
             Self::Sizes => "`WxH`, or several".into(),
             Self::Targets => "preset, or a list of module names".into(),
+            Self::Compat => "`none`, `simpletuner` or `simpletuner=VERSION`".into(),
             Self::Pairs => "`name=value,name=value`".into(),
             Self::Numbers(low, high) => {
                 format!("`name=number,name=number`, {} to {}", brief(*low), brief(*high))
@@ -151,6 +177,11 @@ fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|s| s.trim().is_empty())
 }
 
+/// `false` for what is no switch: other trainers write it for what is not there.
+fn is_off(value: &Value) -> bool {
+    switch(value) == Some(false.into())
+}
+
 fn switch(value: &Value) -> Option<Value> {
     let on = match value {
         Value::Bool(on) => *on,
@@ -199,14 +230,23 @@ fn texts(value: &Value) -> Option<Value> {
     }
 }
 
-/// `false` counts as not set: other trainers write it for a file that is not there.
+/// A blank is a separator like any other; only no characters at all count as not set.
+fn separator(value: &Value) -> Option<Value> {
+    let characters = match value {
+        Value::Null => return Some(Value::Null),
+        Value::String(word) => match word.trim() {
+            "comma" => ",",
+            "period" => ".",
+            "space" => " ",
+            _ => word,
+        },
+        _ => return None,
+    };
+    Some(if characters.is_empty() { Value::Null } else { characters.into() })
+}
+
 fn path(value: &Value) -> Option<Value> {
-    match value {
-        Value::Bool(false) => Some(Value::Null),
-        Value::String(word) if word == "false" => Some(Value::Null),
-        Value::String(path) => Some(path.as_str().into()),
-        _ => None,
-    }
+    value.as_str().map(Value::from)
 }
 
 fn choice(words: Words, word: &str) -> Option<Value> {
@@ -223,6 +263,36 @@ fn edge(pixels: i64) -> Result<i64, String> {
         return Err(format!("{pixels} pixels is not a multiple of {EDGE_STEP}; {below} is"));
     }
     Ok(pixels)
+}
+
+/// The edge that a resolution in pixels or megapixels means; none if it is no number.
+///
+/// An edge that comes from megapixels is rounded as SimpleTuner does it: down to whole pixels, then to the nearest
+/// 64, or 16 where that is too coarse for a bucket.
+fn resolution(value: &Value) -> Option<Result<i64, String>> {
+    let number = real(value)?;
+    if !(0.0 < number && number <= MOST_MEGAPIXELS) {
+        return whole(value).map(edge);
+    }
+    let pixels = (number * 1e6).sqrt().floor();
+    let step = if pixels < 512.0 { EDGE_STEP as f64 } else { 64.0 };
+    Some(edge((pixels / step).round_ties_even() as i64 * step as i64))
+}
+
+fn ratios(value: &Value) -> Result<Value, String> {
+    let ratio = |text: &String| {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let parsed = match text.split_once([':', 'x', 'X', '×']) {
+            Some((width, height)) => number(width).zip(number(height)).map(|(width, height)| width / height),
+            None => number(text),
+        };
+        let (low, high) = (RATIOS.start(), RATIOS.end());
+        parsed
+            .filter(|ratio| RATIOS.contains(ratio))
+            .map(Value::from)
+            .ok_or_else(|| format!("`{text}` is not an aspect ratio from {low} to {high}, like 1.5 or 3:2"))
+    };
+    Ok(items(value)?.iter().map(ratio).collect::<Result<Vec<_>, _>>()?.into())
 }
 
 fn sizes(value: &Value) -> Result<Value, String> {
@@ -281,9 +351,16 @@ fn items(value: &Value) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
+fn compat(value: &Value) -> Result<Value, String> {
+    let text =
+        value.as_str().ok_or_else(|| format!("{} is neither `none` nor `simpletuner`", shown(value)))?;
+    Ok(text.parse::<Compat>()?.to_string().into())
+}
+
 fn pairs(value: &Value) -> Result<Value, String> {
     let text = match value {
         Value::Object(map) => return Ok(map.clone().into()),
+        Value::Bool(false) => return Ok(Value::Null),
         Value::String(text) => text,
         other => return Err(format!("{} is not of the form name=value,name=value", shown(other))),
     };
@@ -365,6 +442,19 @@ mod tests {
     }
 
     #[test]
+    fn a_separator_may_be_blank_or_a_word() {
+        let read = |value: &str| Kind::Separator.read(&json!(value)).unwrap();
+        for (written, meant) in
+            [(",", ","), (" ", " "), ("space", " "), ("comma", ","), ("period", "."), ("; ", "; ")]
+        {
+            assert_eq!(read(written), json!(meant));
+            assert_eq!(read(meant), json!(meant));
+        }
+        assert_eq!(read(""), Value::Null);
+        assert!(Kind::Separator.read(&json!(3)).is_err());
+    }
+
+    #[test]
     fn numbers_out_of_range_or_not_finite_are_refused() {
         for wrong in [json!(-1), json!("3"), json!(0.5), json!("x"), json!(true), json!([1]), json!(u64::MAX)]
         {
@@ -377,11 +467,22 @@ mod tests {
 
     #[test]
     fn nothing_and_the_empty_string_mean_not_set() {
-        for kind in [Kind::Switch, Kind::Text, Kind::Edge, Kind::Sizes, Kind::Targets, Kind::Pairs] {
+        for kind in [
+            Kind::Switch,
+            Kind::Text,
+            Kind::Resolution,
+            Kind::Ratios,
+            Kind::Sizes,
+            Kind::Targets,
+            Kind::Pairs,
+        ] {
             assert_eq!(kind.read(&Value::Null), Ok(Value::Null));
             assert_eq!(kind.read(&json!("")), Ok(Value::Null));
         }
-        assert_eq!(Kind::Source.read(&json!(false)), Ok(Value::Null));
+        for kind in [Kind::Source, Kind::Text, Kind::Sizes, Kind::Whole(1, 2), Kind::Real(1.0, 2.0)] {
+            assert_eq!(kind.read(&json!(false)), Ok(Value::Null));
+            assert_eq!(kind.read(&json!("False")), Ok(Value::Null));
+        }
     }
 
     #[test]
@@ -400,6 +501,33 @@ mod tests {
             [json!("100x128"), json!("48"), json!("1024x"), json!("16384"), json!([]), json!("a"), json!(-64)]
         {
             assert!(Kind::Sizes.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn resolutions_are_edges_or_megapixels() {
+        let read = |value: Value| Kind::Resolution.read(&value);
+        assert_eq!(read(json!("1024")), Ok(json!(1024)));
+        // A square of 1 megapixel has an edge of 1000, of 0.5 one of 707, of 0.1 one of 316.
+        for (megapixels, edge) in
+            [(json!(1.0), 1024), (json!("0.5"), 704), (json!(0.1), 320), (json!(1), 1024)]
+        {
+            assert_eq!(read(megapixels), Ok(json!(edge)));
+        }
+        for wrong in [json!(0), json!(-1), json!(32), json!(1000), json!(0.001), json!("big"), json!(512.5)] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ratios_are_numbers_or_two_sides() {
+        let read = |value: Value| Kind::Ratios.read(&value);
+        assert_eq!(read(json!([1, "3:2", 0.5, "1216x832"])), Ok(json!([1.0, 1.5, 0.5, 1216.0 / 832.0])));
+        assert_eq!(read(json!("1.0, 0.75")), Ok(json!([1.0, 0.75])));
+        for wrong in
+            [json!([]), json!(["a"]), json!([0]), json!("1:0"), json!(11), json!([true]), json!("-2")]
+        {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
     }
 

@@ -125,7 +125,10 @@ impl Default for LycorisOptions {
 /// A file that cannot be read.
 pub fn document(value: &Value) -> Result<Value> {
     match value {
-        Value::String(path) => read::json_file(Path::new(path)),
+        Value::String(path) => read::json_file(Path::new(path)).map_err(|error| {
+            error
+                .hint("lycoris_config is the path of a JSON file, from here or from beside the settings file")
+        }),
         other => Ok(other.clone()),
     }
 }

@@ -1,13 +1,14 @@
-//! From the JSON that a user wrote to canonical values under canonical names.
+//! From the keys and values that a user wrote to canonical values under canonical names.
 
 use super::foreign::{self, Foreign};
 use super::keys::{Effect, Key, Section};
-use super::kind::{Kind, shown};
+use super::kind::shown;
 use super::nearest::nearest;
+use super::places::{self, Missing};
 use crate::error::{Error, ErrorKind, Result};
 use serde_json::{Map, Value};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The values that were given, by canonical name, and the keys that have no effect, each with the reason.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Given {
     pub values: Map<String, Value>,
     /// Keys without effect.
     pub ignored: Vec<(String, String)>,
+    /// What is to be read and is not there.
+    pub missing: Vec<Missing>,
 }
 
 /// Reads `object` by `table`. `folder` is where the file lies that it comes from, if it is in a file.
@@ -30,7 +33,7 @@ pub fn object(
     let mut given = Given::default();
     let mut written: Map<String, Value> = Map::new();
     for (name, value) in object {
-        let Some((key, value)) = entry(name, value, table, folder, &mut given.ignored)? else { continue };
+        let Some((key, value)) = entry(name, value, table, folder, &mut given)? else { continue };
         if value.is_null() {
             continue;
         }
@@ -47,9 +50,12 @@ pub fn object(
 /// Lets `overrides` win over what was given; an empty value takes a setting back to its default.
 pub fn overrides(given: &mut Given, overrides: &[(String, String)], table: &'static [Section]) -> Result<()> {
     for (name, text) in overrides {
-        let Some((key, value)) = entry(name, &text.as_str().into(), table, None, &mut given.ignored)? else {
+        let Some(key) = overridden(name, table) else {
+            entry(name, &text.as_str().into(), table, None, given)?;
             continue;
         };
+        given.missing.retain(|missing| missing.key != key.name);
+        let Some((_, value)) = entry(name, &text.as_str().into(), table, None, given)? else { continue };
         if value.is_null() {
             given.values.remove(key.name);
         } else {
@@ -101,7 +107,8 @@ pub fn json_bytes(bytes: &[u8]) -> std::result::Result<Value, String> {
     serde_json::from_slice(bytes).map_err(|e| format!("not valid JSON: {e}"))
 }
 
-const LARGEST_FILE: u64 = 16 << 20;
+/// Bytes of the largest file that may be one of settings.
+pub const LARGEST_FILE: u64 = 16 << 20;
 
 /// The row and the canonical value of one entry; `None` for a foreign key, noted in `ignored` if it has no effect.
 fn entry(
@@ -109,7 +116,7 @@ fn entry(
     written: &Value,
     table: &'static [Section],
     folder: Option<&Path>,
-    ignored: &mut Vec<(String, String)>,
+    given: &mut Given,
 ) -> Result<Option<(&'static Key, Value)>> {
     let name = name.trim().trim_start_matches('-');
     let written = with_environment(name, written)?;
@@ -117,12 +124,16 @@ fn entry(
         match foreign::accept(name, &written)? {
             Foreign::Unknown => return Err(unknown(name, table)),
             Foreign::Holds => {}
-            Foreign::Ignored(why) => ignored.push((name.to_owned(), why.to_owned())),
+            Foreign::Ignored(why) => given.ignored.push((name.to_owned(), why.to_owned())),
         }
         return Ok(None);
     };
     let value = value(key, &written)?;
-    Ok(Some((key, placed(key, value, folder)?)))
+    Ok(Some((key, places::placed(key, value, folder, &mut given.missing)?)))
+}
+
+fn overridden(name: &str, table: &'static [Section]) -> Option<&'static Key> {
+    Section::find(table, name.trim().trim_start_matches('-'))
 }
 
 fn unknown(name: &str, table: &'static [Section]) -> Error {
@@ -140,6 +151,10 @@ fn with_environment(key: &str, value: &Value) -> Result<Value> {
         Value::String(text) => expanded(key, text)?.into(),
         Value::Array(items) => {
             items.iter().map(|item| with_environment(key, item)).collect::<Result<Vec<_>>>()?.into()
+        }
+        Value::Object(entries) => {
+            let entry = |(name, value): (&String, &Value)| Ok((name.clone(), with_environment(key, value)?));
+            entries.iter().map(entry).collect::<Result<Map<_, _>>>()?.into()
         }
         other => other.clone(),
     })
@@ -164,34 +179,6 @@ fn expanded(key: &str, text: &str) -> Result<String> {
     Ok(out)
 }
 
-/// Paths made absolute: what is written lies below the current directory; what is read is looked for there
-/// and then in `folder`, where the settings file lies.
-fn placed(key: &Key, value: Value, folder: Option<&Path>) -> Result<Value> {
-    let (Kind::Source | Kind::Target | Kind::Document, Some(path)) = (key.kind, value.as_str()) else {
-        return Ok(value);
-    };
-    let folder = folder.filter(|_| !matches!(key.kind, Kind::Target));
-    path_value(key.name, source(key.name, path, folder)?)
-}
-
-/// The file or folder that the text `written` of `key` names: in the current directory, else in `folder`.
-pub fn source(key: &str, written: &str, folder: Option<&Path>) -> Result<PathBuf> {
-    let here = absolute(key, Path::new(written))?;
-    let there = folder.map(|folder| absolute(key, &folder.join(written))).transpose()?;
-    Ok(there.filter(|there| !here.exists() && there.exists()).unwrap_or(here))
-}
-
-fn absolute(key: &str, path: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(path).map_err(|e| Error::setting(key, e.to_string()))?;
-    // Components leave out a trailing slash, so that two spellings of a folder are the same path.
-    Ok(absolute.components().collect())
-}
-
-fn path_value(key: &str, path: PathBuf) -> Result<Value> {
-    let text = path.into_os_string().into_string();
-    text.map(Value::from).map_err(|_| Error::setting(key, "the path is not valid UTF-8"))
-}
-
 /// The default of `key`, given the rows above it.
 fn default(key: &Key, above: &Map<String, Value>) -> Result<Value> {
     let Some(reference) = key.default.strip_prefix('=') else { return value(key, &key.default.into()) };
@@ -199,7 +186,7 @@ fn default(key: &Key, above: &Map<String, Value>) -> Result<Value> {
     match above.get(other) {
         None => Ok(Value::Null),
         Some(Value::String(folder)) if !below.is_empty() => {
-            path_value(key.name, Path::new(folder).join(below))
+            places::path_value(key.name, Path::new(folder).join(below))
         }
         Some(other) => value(key, other),
     }

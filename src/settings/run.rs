@@ -2,14 +2,18 @@
 
 use super::backends::DataBackends;
 use super::choices::{
-    CaptionLines, CaptionStrategy, DeviceChoice, GuardAction, LoraInit, LoraTargets, LoraType, LossWeighting,
-    LrScheduler, OptimizerKind, Recompute, SaveDtype, SigmaDensity, Size,
+    CaptionLines, CaptionStrategy, DataSampling, DeviceChoice, GradClipMethod, GuardAction, LoraInit,
+    LoraTargets, LoraType, LossWeighting, LrScheduler, OptimizerKind, Recompute, ResolutionType, SaveDtype,
+    SigmaDensity, Size,
 };
+use super::compat::{self, Compat};
 use super::keys::{Key, RUN, Section};
 use super::lycoris::{self, LycorisConfig};
+use super::places::{self, Missing};
 use super::prompts::{self, ValidationPrompt};
 use super::read::{self, Given};
-use super::{resume, settle};
+use super::source::{Dialect, Source, Translated};
+use super::{MODEL, caption_shuffle, hub, kohya, resume, settle, simpletuner};
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +45,10 @@ pub struct RunSettings {
     #[serde(default)]
     pub data_backend_config: PathBuf,
     pub resolution: u32,
+    pub resolution_type: ResolutionType,
+    pub minimum_image_size: f64,
+    pub maximum_image_size: Option<f64>,
+    pub target_downsample_size: Option<f64>,
     pub caption_strategy: CaptionStrategy,
     pub caption_lines: CaptionLines,
     pub caption_extension: Option<String>,
@@ -51,6 +59,18 @@ pub struct RunSettings {
     pub prepend_instance_prompt: bool,
     pub only_instance_prompt: bool,
     pub caption_dropout_probability: f64,
+    pub clip_l_dropout_rate: f64,
+    pub clip_g_dropout_rate: f64,
+    pub t5_dropout_rate: f64,
+    pub shuffle_caption: bool,
+    pub keep_tokens: usize,
+    pub keep_tokens_separator: Option<String>,
+    pub caption_separator: String,
+    pub secondary_separator: Option<String>,
+    pub caption_tag_dropout_rate: f64,
+    pub enable_wildcard: bool,
+    pub data_backend_sampling: DataSampling,
+    pub prior_loss_weight: f64,
     pub skip_broken_images: bool,
     #[serde(default)]
     pub cache_dir: PathBuf,
@@ -85,6 +105,8 @@ pub struct RunSettings {
     pub modulation_steps: usize,
     pub vae_band_rows: usize,
     pub device: DeviceChoice,
+    pub compat: Compat,
+    pub i_know_what_i_am_doing: bool,
 
     pub flow_schedule_shift: f64,
     pub flow_schedule_auto_shift: bool,
@@ -106,6 +128,7 @@ pub struct RunSettings {
     pub adam_epsilon: f64,
     pub adam_weight_decay: f64,
     pub max_grad_norm: f64,
+    pub grad_clip_method: GradClipMethod,
     pub use_ema: bool,
     pub ema_decay: f64,
     pub ema_update_after_step: u64,
@@ -148,19 +171,35 @@ pub struct RunSettings {
     /// Keys of other trainers that were given and have no effect, each with the reason.
     #[serde(skip)]
     pub ignored: Vec<(String, String)>,
+    /// Where the settings come from.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where settings come from: what was written, before defaults and meanings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Origin {
+    /// Whose names and defaults the file follows.
+    pub dialect: Dialect,
+    /// The values that were given, by canonical name.
+    pub given: Map<String, Value>,
+    /// What the file says of data sets that do not say it themselves.
+    pub of_data_sets: Map<String, Value>,
+    /// What is to be read and is not there.
+    missing: Vec<Missing>,
 }
 
 impl RunSettings {
-    /// The settings of a training run: the file `config`, over which `overrides` win.
+    /// The settings of a training run: the file `config`, or the one in that folder, over which `overrides` win.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a value that its key cannot have, settings that contradict
-    /// each other, or one that training needs and that is not set.
+    /// each other, one that training needs and that is not set.
     pub fn load(config: &Path, overrides: &[(String, String)]) -> Result<Self> {
-        let json = read::json_file(config)?;
-        let place = config.display().to_string();
-        let mut settings = Self::from_json(&json, &place, config.parent(), overrides)?;
+        let source = Source::open(config)?;
+        let mut settings = Self::checked(Self::given(&source, source.path.parent(), overrides)?)?;
         settle::needed_to_train(&settings)?;
+        settings.refuse_missing(|key| key == "user_prompt_library")?;
         settings.validation_prompts = prompts::all(&settings)?;
         settings.read_lycoris_config()?;
         Ok(settings)
@@ -190,12 +229,18 @@ impl RunSettings {
         Ok(())
     }
 
+    /// Refuses paths to read that lead nowhere, of the settings that `meant` chooses; says where each was looked for.
+    pub fn refuse_missing(&self, meant: impl Fn(&str) -> bool) -> Result<()> {
+        let missing = self.origin.missing.iter().find(|missing| meant(missing.key));
+        missing.map_or(Ok(()), |missing| Err(missing.error(revision(&self.origin.given))))
+    }
+
     /// The settings for drawing images with `model`: the same table, without what only training needs.
     pub fn for_sampling(model: &Path, overrides: &[(String, String)]) -> Result<Self> {
         let model = model.to_str().ok_or_else(|| {
             Error::new(ErrorKind::Usage, model.display().to_string(), "the path is not valid UTF-8")
         })?;
-        let json = Map::from_iter([("pretrained_model_name_or_path".to_owned(), model.into())]);
+        let json = Map::from_iter([(MODEL.to_owned(), model.into())]);
         let mut settings = Self::from_json(&json.into(), "", None, overrides)?;
         settings.validation_prompts = prompts::all(&settings)?;
         Ok(settings)
@@ -217,25 +262,55 @@ impl RunSettings {
     }
 
     /// The settings in `json`, which stands in `folder` if in a file; nothing but the existence of paths is
-    /// looked up on disk.
+    /// looked up on disk, and none has to exist.
     pub(super) fn from_json(
         json: &Value,
         place: &str,
         folder: Option<&Path>,
         overrides: &[(String, String)],
     ) -> Result<Self> {
-        let object = json.as_object().ok_or_else(|| {
-            Error::new(ErrorKind::Settings, place, "the settings are not a JSON object")
-                .hint("write { \"key\": value }")
-        })?;
-        let mut given = read::object(object, RUN, folder)?;
-        read::overrides(&mut given, overrides, RUN)?;
-        let settings = Self::from_given(given)?;
-        settle::contradictions(&settings)?;
-        Ok(settings)
+        Self::checked(Self::given(&Source::of_json(Path::new(place), json)?, folder, overrides)?)
     }
 
-    fn from_given(mut given: Given) -> Result<Self> {
+    /// What `source` and `overrides` give.
+    fn given(source: &Source, folder: Option<&Path>, overrides: &[(String, String)]) -> Result<GivenRun> {
+        let translated = match source.dialect {
+            Dialect::Kohya => kohya::training(source)?,
+            Dialect::Sargent | Dialect::SimpleTuner => {
+                let mut entries = source.entries.clone();
+                let of_data_sets = simpletuner::of_data_sets(&mut entries);
+                let from_there = source.dialect == Dialect::SimpleTuner;
+                let random = from_there.then(|| simpletuner::without_random_seeds(&mut entries));
+                Translated { entries, of_data_sets, ignored: random.unwrap_or_default() }
+            }
+        };
+        let mut given = read::object(&translated.entries, RUN, folder)?;
+        given.ignored.splice(..0, source.ignored.iter().chain(&translated.ignored).cloned());
+        read::overrides(&mut given, overrides, RUN)?;
+        caption_shuffle::settle(&mut given)?;
+        let origin = Origin {
+            dialect: source.dialect,
+            given: given.values.clone(),
+            of_data_sets: translated.of_data_sets,
+            missing: Vec::new(),
+        };
+        match source.dialect {
+            Dialect::Kohya => kohya::fill_defaults(&mut given.values),
+            Dialect::SimpleTuner => simpletuner::resolve(&mut given),
+            Dialect::Sargent => {}
+        }
+        model_from_hub(&mut given)?;
+        let origin = Origin { missing: given.missing, ..origin };
+        Ok(GivenRun { origin, values: given.values, ignored: given.ignored })
+    }
+
+    fn checked(mut given: GivenRun) -> Result<Self> {
+        if let Some(compat) = given.values.get("compat").and_then(Value::as_str)
+            && let Compat::SimpleTuner(version) =
+                compat.parse().map_err(|cause: String| Error::setting("compat", cause))?
+        {
+            compat::apply(&mut given.values, version)?;
+        }
         settle::shorthands(&mut given.values)?;
         settle::turbo(&mut given.values);
         settle::needed_always(&given.values)?;
@@ -248,6 +323,8 @@ impl RunSettings {
             let why = "adapters are low-rank pairs; lora_type `lycoris` makes use of it";
             settings.ignored.push(("lycoris_config".to_owned(), why.to_owned()));
         }
+        settings.origin = given.origin;
+        settle::contradictions(&settings)?;
         Ok(settings)
     }
 
@@ -255,6 +332,12 @@ impl RunSettings {
     pub fn as_used(&self) -> Value {
         // This fails for a path that is not UTF-8 only, and reading has refused those.
         serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Whether an epoch is SimpleTuner's: every pass begins all buckets anew, and short batches are filled with
+    /// pictures drawn again.
+    pub fn fills_short_batches(&self) -> bool {
+        self.compat != Compat::None
     }
 
     /// The settings that bear on the trained weights, in the table's order: no paths, times, validation,
@@ -269,6 +352,34 @@ impl RunSettings {
         let before = Self::from_json(saved, "the checkpoint's settings", None, &[])?;
         resume::refuse_change(RUN, &before.as_used(), &self.as_used())
     }
+}
+
+/// What a source and overrides give, and where it comes from.
+struct GivenRun {
+    origin: Origin,
+    values: Map<String, Value>,
+    ignored: Vec<(String, String)>,
+}
+
+fn revision(values: &Map<String, Value>) -> Option<&str> {
+    values.get("revision").and_then(Value::as_str)
+}
+
+/// Lets the model be one in the Hugging Face cache: by its id, or by its flavour where nothing else names it.
+fn model_from_hub(given: &mut Given) -> Result<()> {
+    let flavour = given.values.get("model_flavour").and_then(Value::as_str);
+    let of_flavour = hub::FLAVOURS.iter().find(|(name, _)| Some(*name) == flavour).map(|(_, id)| *id);
+    if let (false, Some(id)) = (given.values.contains_key(MODEL), of_flavour) {
+        read::overrides(given, &[(MODEL.to_owned(), id.to_owned())], RUN)?;
+    }
+    let Some(index) = given.missing.iter().position(|missing| missing.key == MODEL) else { return Ok(()) };
+    let id = &given.missing[index].written;
+    let found = hub::is_id(id).then(|| hub::find(id, revision(&given.values))).flatten();
+    if let Some(snapshot) = found {
+        given.values.insert(MODEL.to_owned(), places::path_value(MODEL, snapshot)?);
+        given.missing.remove(index);
+    }
+    Ok(())
 }
 
 /// The values of `used` whose rows belong in the LoRA's header.

@@ -27,7 +27,12 @@ pub fn shorthands(given: &mut Map<String, Value>) -> Result<()> {
 }
 
 /// Lets `shorthand` set `key` to `value`, unless `key` was given another one.
-pub fn stand_for(given: &mut Map<String, Value>, shorthand: &str, key: &str, value: Value) -> Result<()> {
+pub(super) fn stand_for(
+    given: &mut Map<String, Value>,
+    shorthand: &str,
+    key: &str,
+    value: Value,
+) -> Result<()> {
     match given.get(key) {
         Some(other) if *other != value => {
             let cause = format!("stands for `{key}` {}, but `{key}` is {}", shown(&value), shown(other));

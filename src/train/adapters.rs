@@ -48,7 +48,11 @@ pub fn adapters(settings: &RunSettings, config: &MmditConfig) -> Result<Adapters
 /// # Errors
 /// Those of reading it.
 pub fn values_to_continue(path: &Path) -> Result<Vec<AdapterModule>> {
-    export::read_adapters(path)
+    let with_hint = |error: Error| match error.hint.is_empty() {
+        true => error.hint("init_lora is the file of an adapter to train on from"),
+        false => error,
+    };
+    export::read_adapters(path).map_err(with_hint)
 }
 
 /// The adapters of a file to train on from.

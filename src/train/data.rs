@@ -1,6 +1,7 @@
 //! What training reads: latents and embeddings of every sample, from the cache.
 
-use crate::cache::{LatentKey, Latents, Store, TextEmbeddings, TextKey};
+use crate::cache::{LatentKey, Latents, Shelf, Store, TextEmbeddings, TextKey};
+use crate::dataset::Lesson;
 use crate::error::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,19 +17,40 @@ const KEPT_BYTES: usize = 128 << 20;
 pub struct SampleKeys {
     /// Its picture, for people.
     pub picture: PathBuf,
-    /// Its latents.
-    pub latents: LatentKey,
-    /// Its captions, one key a variant.
-    pub captions: Vec<TextKey>,
+    /// What training makes of it.
+    pub lesson: Lesson,
+    /// Its latents, one key a view.
+    pub latents: Vec<LatentKey>,
+}
+
+/// Where embeddings lie.
+#[derive(Debug, Clone, Copy)]
+pub struct TextShelves<'a> {
+    /// Those of texts that are known before a run.
+    pub fixed: &'a Shelf<TextEmbeddings>,
+    /// Those of texts that are made for the coming steps and forgotten later.
+    pub passing: &'a Shelf<TextEmbeddings>,
+}
+
+impl TextShelves<'_> {
+    /// Whether there are embeddings under `key`.
+    pub fn contain(&self, key: &TextKey) -> bool {
+        self.fixed.contains(key) || self.passing.contains(key)
+    }
+
+    fn get(&self, key: &TextKey) -> Option<TextEmbeddings> {
+        self.fixed.get(key).or_else(|| self.passing.get(key))
+    }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct TrainingData<'a> {
     store: &'a Store,
+    shelves: TextShelves<'a>,
     samples: Vec<SampleKeys>,
     empty_caption: TextKey,
-    latents: RefCell<Kept<usize, Latents>>,
+    latents: RefCell<Kept<(usize, usize), Latents>>,
     texts: RefCell<Kept<String, TextEmbeddings>>,
 }
 
@@ -55,10 +77,22 @@ impl<K: Hash + Eq, E> Kept<K, E> {
 }
 
 impl<'a> TrainingData<'a> {
-    /// Data of `samples`, all of which `store` holds.
-    pub fn new(store: &'a Store, samples: Vec<SampleKeys>, empty_caption: TextKey) -> Self {
+    /// Data of `samples`, whose latents `store` holds. The key of the empty caption says how texts are encoded; theirs
+    /// lie in `store`, or in `passing` from before the first step that reads them.
+    pub fn new(
+        store: &'a Store,
+        passing: &'a Shelf<TextEmbeddings>,
+        samples: Vec<SampleKeys>,
+        empty_caption: TextKey,
+    ) -> Self {
         let (latents, texts) = (RefCell::new(Kept::new()), RefCell::new(Kept::new()));
-        Self { store, samples, empty_caption, latents, texts }
+        let shelves = TextShelves { fixed: &store.texts, passing };
+        Self { store, shelves, samples, empty_caption, latents, texts }
+    }
+
+    /// Where texts lie.
+    pub fn shelves(&self) -> TextShelves<'a> {
+        self.shelves
     }
 
     /// The pictures of `samples`, for people.
@@ -68,32 +102,37 @@ impl<'a> TrainingData<'a> {
         pictures.join(", ")
     }
 
-    /// Number of caption variants of `sample`.
-    pub fn variants(&self, sample: usize) -> usize {
-        self.samples[sample].captions.len()
+    /// Number of views of `sample`.
+    pub fn views(&self, sample: usize) -> usize {
+        self.samples[sample].latents.len()
     }
 
-    /// The latent distribution of `sample`.
-    pub fn latents(&self, sample: usize) -> Result<Rc<Latents>> {
-        if let Some(known) = self.latents.borrow().entries.get(&sample) {
+    /// What training makes of `sample`.
+    pub fn lesson(&self, sample: usize) -> &Lesson {
+        &self.samples[sample].lesson
+    }
+
+    /// The latent distribution of a view of `sample`.
+    pub fn latents(&self, sample: usize, view: usize) -> Result<Rc<Latents>> {
+        if let Some(known) = self.latents.borrow().entries.get(&(sample, view)) {
             return Ok(known.clone());
         }
-        let found = self.store.latents.get(&self.samples[sample].latents).ok_or_else(gone)?;
+        let found = self.store.latents.get(&self.samples[sample].latents[view]).ok_or_else(gone)?;
         let bytes = 8 * found.mean.len();
         let found = Rc::new(found);
-        self.latents.borrow_mut().keep(sample, found.clone(), bytes);
+        self.latents.borrow_mut().keep((sample, view), found.clone(), bytes);
         Ok(found)
     }
 
-    /// The embeddings of a caption variant of `sample`, or of the empty caption.
-    pub fn text(&self, sample: usize, variant: Option<usize>) -> Result<Rc<TextEmbeddings>> {
-        let key = variant.map_or(&self.empty_caption, |variant| &self.samples[sample].captions[variant]);
-        if let Some(known) = self.texts.borrow().entries.get(&key.text) {
+    /// The embeddings of a text.
+    pub fn text(&self, text: &str) -> Result<Rc<TextEmbeddings>> {
+        if let Some(known) = self.texts.borrow().entries.get(text) {
             return Ok(known.clone());
         }
-        let found = Rc::new(self.store.texts.get(key).ok_or_else(gone)?);
+        let key = TextKey { text: text.to_owned(), ..self.empty_caption.clone() };
+        let found = Rc::new(self.shelves.get(&key).ok_or_else(gone)?);
         let bytes = 4 * found.prompt_embeds.len();
-        self.texts.borrow_mut().keep(key.text.clone(), found.clone(), bytes);
+        self.texts.borrow_mut().keep(key.text, found.clone(), bytes);
         Ok(found)
     }
 }

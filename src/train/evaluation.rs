@@ -23,6 +23,8 @@ pub struct EvaluationBatch {
     pub shape: StepShape,
     /// Their indices in the dataset.
     pub samples: Vec<usize>,
+    /// Their captions.
+    pub captions: Vec<String>,
     /// Index among all held-out samples of the first of them; draws are told apart by it.
     pub first: usize,
 }
@@ -44,11 +46,13 @@ pub fn batches(
     let mut all = Vec::new();
     let mut first = 0;
     for (bucket, indices) in by_bucket {
-        for samples in indices.chunks(batch_size) {
+        for indices in indices.chunks(batch_size) {
             let (width, height) = (bucket.width, bucket.height);
-            let shape = StepShape { batch: samples.len(), width, height, text_tokens };
-            all.push(EvaluationBatch { shape, samples: samples.to_vec(), first });
-            first += samples.len();
+            let shape =
+                StepShape { batch: indices.len(), width, height, text_tokens, keeps_the_model: false };
+            let captions = indices.iter().map(|&index| samples[index].plain_caption()).collect();
+            all.push(EvaluationBatch { shape, samples: indices.to_vec(), captions, first });
+            first += indices.len();
         }
     }
     all
@@ -145,8 +149,8 @@ impl Evaluation {
         data: &TrainingData<'_>,
         positions: &HashMap<(usize, usize), Vec<f32>>,
     ) -> Result<Vec<f64>> {
-        let EvaluationBatch { shape, samples, first } = &self.batches[index];
-        let texts = samples.iter().map(|&sample| data.text(sample, Some(0))).collect::<Result<Vec<_>>>()?;
+        let EvaluationBatch { shape, samples, captions, first } = &self.batches[index];
+        let texts = captions.iter().map(|caption| data.text(caption)).collect::<Result<Vec<_>>>()?;
         let conditioning =
             texts.iter().map(|text| Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() });
         self.ahead.fill(engine, &conditioning.collect::<Vec<_>>())?;
@@ -162,7 +166,7 @@ impl Evaluation {
         let Some((planned, inputs)) = self.programs.get(shape) else { return Ok(Vec::new()) };
         let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
         for (&sample, text) in samples.iter().zip(&texts) {
-            let latents = data.latents(sample)?;
+            let latents = data.latents(sample, 0)?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
             prompt_embeds.extend_from_slice(&text.prompt_embeds);

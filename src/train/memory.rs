@@ -35,8 +35,10 @@ pub struct MemoryPlan {
     pub drawing_arena: usize,
     /// The part of the arena that evaluating held-out pictures needs.
     pub evaluation_arena: usize,
-    /// The arena: activations, gradients and scratch, placed; for whichever of training, evaluating and drawing
-    /// needs more.
+    /// The part of the arena that encoding captions between epochs needs at least.
+    pub encoding_arena: usize,
+    /// The arena: activations, gradients and scratch, placed; for whichever of training, evaluating, drawing and
+    /// encoding needs the most.
     pub arena: usize,
 }
 
@@ -49,6 +51,8 @@ pub struct Fixed {
     pub drawing: Drawing,
     /// Bytes of the arena that evaluating held-out pictures needs.
     pub evaluation_arena: usize,
+    /// Bytes of the arena that encoding captions between epochs needs.
+    pub encoding_arena: usize,
 }
 
 /// What drawing validation pictures needs beside the transformer's weights.
@@ -80,7 +84,10 @@ impl MemoryPlan {
             workspace: most(|plan| plan.workspace_peak),
             drawing_arena: fixed.drawing.arena,
             evaluation_arena: fixed.evaluation_arena,
-            arena: programs.arena_bytes().max(fixed.drawing.arena).max(fixed.evaluation_arena),
+            encoding_arena: fixed.encoding_arena,
+            arena: [fixed.drawing.arena, fixed.evaluation_arena, fixed.encoding_arena]
+                .into_iter()
+                .fold(programs.arena_bytes(), usize::max),
         }
     }
 

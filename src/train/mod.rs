@@ -8,6 +8,7 @@
 mod adapters;
 pub mod checkpoint;
 pub mod data;
+pub mod encoder_dropout;
 pub mod evaluation;
 pub mod guard;
 pub mod memory;
@@ -20,6 +21,7 @@ pub mod step;
 pub mod trainer;
 
 pub use data::TrainingData;
+pub use encoder_dropout::EncoderDropout;
 pub use memory::MemoryPlan;
 pub use recipe::Recipe;
-pub use trainer::{SampleLoss, StepReport, Trainer};
+pub use trainer::{Shown, StepReport, Trainer};

@@ -4,6 +4,7 @@ use super::checkpoint;
 use super::places::{LORA_FILE, Places, TENSORBOARD, VALIDATION, VALIDATION_STEP};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::settings::Whole;
 use serde_json::Value;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -16,6 +17,8 @@ pub(super) const WRITING: &str = ".writing-";
 pub(super) const REMOVING: &str = ".removing-";
 
 const LOCK_FILE: &str = ".lock";
+/// The folder of embeddings that only the coming steps need.
+pub const EPOCH_TEXTS: &str = "epoch-texts";
 const EVENTS: &str = "events.out.tfevents";
 
 /// What a run wants of its output folder.
@@ -92,10 +95,13 @@ impl OutputFolder {
         files::is_writable(path).map_err(|e| unusable(path, cannot_write(path, &e)))
     }
 
-    /// Writes the settings and the data sets as used.
-    pub fn write_settings(&self, settings: &Value, data_backends: &Value) -> Result<()> {
-        files::replace_bytes(&self.settings(), format!("{settings:#}\n").as_bytes())?;
-        files::replace_bytes(&self.data_backends(), format!("{data_backends:#}\n").as_bytes())
+    /// Writes the settings, the data sets and the prompts, from which the run can be repeated.
+    pub fn write_settings(&self, whole: &Whole) -> Result<()> {
+        let write =
+            |path: PathBuf, json: &Value| files::replace_bytes(&path, format!("{json:#}\n").as_bytes());
+        whole.prompts.as_ref().map_or(Ok(()), |prompts| write(self.prompts(), prompts))?;
+        write(self.data_backends(), &whole.data_backends)?;
+        write(self.settings(), &whole.settings)
     }
 
     /// Removes what an earlier run has left: its checkpoints, LoRA, metrics, images, events and plots.
@@ -108,11 +114,12 @@ impl OutputFolder {
         for file in [
             self.lora(),
             self.metrics(),
+            self.samples(),
+            self.pictures(),
             self.plot(),
             self.before_after(),
             self.strengths(),
             self.evaluations(),
-            self.sample_losses(),
             self.notes(),
             self.report(),
             self.about(),
@@ -253,8 +260,11 @@ mod tests {
             inside(folder.validation_image(200, "fish", 128, 64)),
             "validation/step-000200/fish_128x64.png"
         );
-        folder.write_settings(&serde_json::json!({"seed": 1}), &serde_json::json!([])).unwrap();
+        let settings = serde_json::json!({"seed": 1});
+        let whole = Whole { settings, data_backends: serde_json::json!([]), prompts: None };
+        folder.write_settings(&whole).unwrap();
         assert_eq!(std::fs::read_to_string(folder.settings()).unwrap(), "{\n  \"seed\": 1\n}\n");
+        assert!(!folder.prompts().exists());
     }
 
     #[test]

@@ -62,9 +62,14 @@ impl Places {
         self.0.join("metrics.jsonl")
     }
 
-    /// The losses of every step's samples.
-    pub fn sample_losses(&self) -> PathBuf {
-        self.0.join("sample_losses.jsonl")
+    /// The samples of every step.
+    pub fn samples(&self) -> PathBuf {
+        self.0.join("samples.jsonl")
+    }
+
+    /// What the samples are.
+    pub fn pictures(&self) -> PathBuf {
+        self.0.join("pictures.jsonl")
     }
 
     /// The evaluations of held-out pictures.
@@ -120,6 +125,11 @@ impl Places {
     /// The settings as used.
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")
+    }
+
+    /// The prompt library as used.
+    pub fn prompts(&self) -> PathBuf {
+        self.0.join("user_prompt_library.json")
     }
 
     /// The data sets as used.

@@ -3,7 +3,7 @@
 use crate::autograd::program::{Home, Program};
 use crate::autograd::recompute::Recompute;
 use crate::autograd::run::Planned;
-use crate::dataset::Schedule;
+use crate::dataset::{Schedule, Source};
 use crate::device::Limits;
 use crate::error::Result;
 use crate::models::mmdit::{ModulationInputs, ModulationVectors, record_modulation};
@@ -26,13 +26,19 @@ pub struct Programs {
 }
 
 /// The shapes that a schedule's batches take: full ones and each bucket's short one.
-pub fn shapes(schedule: &Schedule, batch_size: usize, text_tokens: usize) -> BTreeSet<StepShape> {
+pub fn shapes(
+    schedule: &Schedule,
+    sources: &[Source],
+    batch_size: usize,
+    text_tokens: usize,
+) -> BTreeSet<StepShape> {
     let mut shapes = BTreeSet::new();
-    for count in schedule.bucket_counts() {
-        let (width, height) = (count.bucket.width, count.bucket.height);
-        let full = (count.batches > 1).then_some(batch_size);
-        for batch in full.into_iter().chain([count.last_batch]) {
-            shapes.insert(StepShape { batch, width, height, text_tokens });
+    for group in schedule.groups() {
+        let (width, height) = (group.bucket.width, group.bucket.height);
+        let keeps_the_model = sources.get(group.set).is_some_and(|source| source.lesson.keeps_the_model);
+        let full = (group.batches > 1).then_some(batch_size);
+        for batch in full.into_iter().chain([group.last_batch]) {
+            shapes.insert(StepShape { batch, width, height, text_tokens, keeps_the_model });
         }
     }
     shapes

@@ -9,7 +9,7 @@ use crate::kernels::adamw::{AdamWSettings, Form};
 use crate::models::adapter::{Adapters, LoraInit};
 use crate::models::mmdit::MmditConfig;
 use crate::optimizer::schedule::{LearningRate, ScheduleKind};
-use crate::settings::{self, LrScheduler, OptimizerKind, RunSettings, SigmaDensity};
+use crate::settings::{self, GradClipMethod, LrScheduler, OptimizerKind, RunSettings, SigmaDensity};
 use crate::train::adapters::adapters;
 use std::path::PathBuf;
 
@@ -30,18 +30,35 @@ pub struct Recipe {
     pub shift: Option<f64>,
     /// Weight of a sample's loss by its noise level.
     pub loss_weighting: LossWeighting,
-    /// Probability that a sample is trained with the empty caption.
-    pub caption_dropout: f64,
     /// Learning rate by step.
     pub learning_rate: LearningRate,
     /// Form of the states, betas, epsilon, decay.
     pub adamw: AdamWSettings,
-    /// Norm that gradients are clipped to; 0 leaves them alone.
-    pub max_grad_norm: f64,
+    /// How gradients are clipped.
+    pub clip: Clip,
     /// The moving average, if there is one.
     pub average: Option<Average>,
     /// Steps whose modulation vectors are made at once.
     pub modulation_steps: usize,
+}
+
+/// How gradients are clipped; 0 leaves them alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Clip {
+    /// All together are scaled down to this norm.
+    Norm(f64),
+    /// Each element is clamped to this size.
+    Value(f64),
+}
+
+impl Clip {
+    /// The largest norm and the largest element, of which one is 0.
+    pub fn limits(self) -> (f32, f32) {
+        match self {
+            Self::Norm(norm) => (norm as f32, 0.0),
+            Self::Value(value) => (0.0, value as f32),
+        }
+    }
 }
 
 /// The exponential moving average of the adapters.
@@ -90,7 +107,6 @@ impl Recipe {
                 settings::LossWeighting::SigmaSqrt => LossWeighting::SigmaSqrt,
                 settings::LossWeighting::Cosmap => LossWeighting::Cosmap,
             },
-            caption_dropout: settings.caption_dropout_probability,
             learning_rate,
             adamw: AdamWSettings {
                 form: match settings.optimizer {
@@ -103,7 +119,10 @@ impl Recipe {
                 epsilon: settings.adam_epsilon,
                 weight_decay: settings.adam_weight_decay,
             },
-            max_grad_norm: settings.max_grad_norm,
+            clip: match settings.grad_clip_method {
+                GradClipMethod::Norm => Clip::Norm(settings.max_grad_norm),
+                GradClipMethod::Value => Clip::Value(settings.max_grad_norm),
+            },
             average: settings.use_ema.then_some(Average {
                 decay: settings.ema_decay,
                 update_after: settings.ema_update_after_step,

@@ -21,6 +21,8 @@ pub struct StepShape {
     pub height: usize,
     /// Text tokens.
     pub text_tokens: usize,
+    /// Whether the target is what the model predicts without adapters, instead of the velocity.
+    pub keeps_the_model: bool,
 }
 
 /// What all step programs of a run share.
@@ -114,8 +116,13 @@ fn record_loss(
         positions: inputs.positions,
         modulation: inputs.modulation.clone(),
     };
+    // Recorded first, so that nothing of it is kept while the adapted model runs.
+    let target = match shape.keeps_the_model {
+        true => record_transformer(program, config, &Adapters::default(), persistent, &transformer)?,
+        false => noised.velocity,
+    };
     let prediction = record_transformer(program, config, adapters, persistent, &transformer)?;
-    let seed = ops::flow::velocity_loss(program, prediction, noised.velocity, state)?;
+    let seed = ops::flow::velocity_loss(program, prediction, target, state)?;
     Ok((inputs, prediction, seed))
 }
 

@@ -3,7 +3,8 @@
 use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Engine, Persistent};
-use crate::dataset::{Batch, Schedule, caption_dropped, caption_variant};
+use crate::cache::TextEmbeddings;
+use crate::dataset::{Batch, Captioning, Schedule, shown_view};
 use crate::device::Device;
 use crate::diffusion::sigmas::timestep;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,11 +14,13 @@ use crate::models::mmdit::{Conditioning, ModulationAhead};
 use crate::optimizer::ema::decay_at;
 use crate::train::adapters::values_to_continue;
 use crate::train::data::TrainingData;
+use crate::train::encoder_dropout::EncoderDropout;
 use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::StepShape;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::Instant;
 
 /// A run in progress.
@@ -25,6 +28,8 @@ use std::time::Instant;
 pub struct Trainer<'a> {
     recipe: &'a Recipe,
     schedule: &'a Schedule,
+    captions: Captioning<'a>,
+    encoder_dropout: Option<EncoderDropout>,
     data: &'a TrainingData<'a>,
     positions: HashMap<(usize, usize), Vec<f32>>,
     text_tokens: usize,
@@ -50,32 +55,36 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Norm of all gradients before clipping.
     pub gradient_norm: f64,
-    /// Its samples.
-    pub samples: usize,
-    /// Noise level and loss of each of them.
-    pub losses: Vec<SampleLoss>,
+    /// Its samples, in order.
+    pub shown: Vec<Shown>,
     /// Wall time.
     pub seconds: f64,
 }
 
-/// How the model did on one sample.
+/// One sample of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SampleLoss {
+pub struct Shown {
     /// Its index in the dataset.
     pub sample: usize,
-    /// The noise level.
+    /// Which of its views was shown.
+    pub view: usize,
+    /// Its noise level.
     pub sigma: f64,
-    /// The loss there, weighted as the recipe says.
+    /// Its loss, weighted.
     pub loss: f64,
 }
 
 /// What a trainer needs that does not change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TrainerParts<'a> {
     /// What is trained and how.
     pub recipe: &'a Recipe,
     /// Which samples a step sees.
     pub schedule: &'a Schedule,
+    /// Which texts they come with.
+    pub captions: Captioning<'a>,
+    /// Which text encoders are left out.
+    pub encoder_dropout: Option<EncoderDropout>,
     /// Latents and embeddings.
     pub data: &'a TrainingData<'a>,
     /// Layout of what outlives a step.
@@ -111,7 +120,16 @@ impl<'a> Trainer<'a> {
         positions: HashMap<(usize, usize), Vec<f32>>,
         device: &Device,
     ) -> Result<Self> {
-        let TrainerParts { recipe, schedule, data, persistent, text_tokens, arena_bytes } = parts;
+        let TrainerParts {
+            recipe,
+            schedule,
+            captions,
+            encoder_dropout,
+            data,
+            persistent,
+            text_tokens,
+            arena_bytes,
+        } = parts;
         let mut engine = Engine::new(device.clone(), arena_bytes, persistent.clone())?;
         for planned in programs.all() {
             engine.load_weights(&planned.program, weights)?;
@@ -121,6 +139,8 @@ impl<'a> Trainer<'a> {
         let mut trainer = Self {
             recipe,
             schedule,
+            captions,
+            encoder_dropout,
             data,
             positions,
             text_tokens,
@@ -231,10 +251,11 @@ impl<'a> Trainer<'a> {
         }
         let learning_rate = self.prepare_step_state(samples)?;
         self.engine.clear_flat(Flat::Gradients)?;
-        let mut losses = Vec::with_capacity(samples);
+        let mut shown = Vec::with_capacity(samples);
         for micro in &micro_batches {
-            losses.extend(self.run_micro_batch(micro)?);
+            shown.extend(self.run_micro_batch(micro)?);
         }
+        let loss: f64 = shown.iter().map(|shown| shown.loss).sum();
         self.engine.run(&self.programs.optimize)?;
         let gradient_norm = f64::from(step_state::header(self.engine.step_state(0)?).gradient_norm);
         if !gradient_norm.is_finite() {
@@ -245,11 +266,10 @@ impl<'a> Trainer<'a> {
         Ok(StepReport {
             step: self.step,
             epoch: self.schedule.epoch_of(self.step as usize - 1) as u64,
-            loss: losses.iter().map(|sample| sample.loss).sum::<f64>() / samples as f64,
+            loss: loss / samples as f64,
             learning_rate,
             gradient_norm,
-            samples,
-            losses,
+            shown,
             seconds: start.elapsed().as_secs_f64(),
         })
     }
@@ -257,9 +277,14 @@ impl<'a> Trainer<'a> {
     fn micro_batches(&self, step: u64) -> Vec<MicroBatch> {
         let batches = self.schedule.micro_batches(step as usize).into_iter();
         let with_shape = batches.map(|batch| {
-            let (width, height) = (batch.bucket.width, batch.bucket.height);
-            let shape =
-                StepShape { batch: batch.samples.len(), width, height, text_tokens: self.text_tokens };
+            let lesson = batch.samples.first().map(|&sample| self.data.lesson(sample));
+            let shape = StepShape {
+                batch: batch.samples.len(),
+                width: batch.bucket.width,
+                height: batch.bucket.height,
+                text_tokens: self.text_tokens,
+                keeps_the_model: lesson.is_some_and(|lesson| lesson.keeps_the_model),
+            };
             MicroBatch { shape, batch }
         });
         with_shape.collect()
@@ -273,7 +298,7 @@ impl<'a> Trainer<'a> {
             for micro in self.micro_batches(step) {
                 for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
                     let sigma = self.recipe.sigma(step, ordinal, micro.shape.image_tokens());
-                    let text = self.data.text(sample, self.caption(step, ordinal, sample))?;
+                    let text = self.text(step, ordinal, sample)?;
                     coming.push(Conditioning { timestep: timestep(sigma), pooled: text.pooled.clone() });
                 }
             }
@@ -281,11 +306,18 @@ impl<'a> Trainer<'a> {
         self.ahead.fill(&mut self.engine, &coming)
     }
 
-    /// The caption variant of a sample in a step; none where it is dropped.
-    fn caption(&self, step: u64, ordinal: usize, sample: usize) -> Option<usize> {
-        let (seed, step) = (self.recipe.seed, step as usize);
-        let kept = !caption_dropped(seed, step, ordinal, self.recipe.caption_dropout);
-        kept.then(|| caption_variant(seed, step, ordinal, self.data.variants(sample)))
+    /// What a sample's caption says to the model.
+    fn text(&self, step: u64, ordinal: usize, sample: usize) -> Result<Rc<TextEmbeddings>> {
+        let step = step as usize;
+        let text = self.data.text(&self.captions.text(step, ordinal, sample))?;
+        let dropout = self.encoder_dropout.as_ref();
+        let left = dropout.and_then(|dropout| dropout.apply((self.recipe.seed, step, ordinal), &text));
+        Ok(left.map_or(text, Rc::new))
+    }
+
+    /// The view of a sample in a step.
+    fn view(&self, step: u64, ordinal: usize, sample: usize) -> usize {
+        shown_view(self.recipe.seed, step as usize, ordinal, self.data.views(sample))
     }
 
     /// Writes what all micro-batches of the step share; returns the learning rate.
@@ -302,23 +334,26 @@ impl<'a> Trainer<'a> {
             header.bias_correction1 = correction(recipe.adamw.beta1);
             header.bias_correction2 = correction(recipe.adamw.beta2);
             header.sample_weight = 1.0 / samples as f32;
-            header.max_gradient_norm = recipe.max_grad_norm as f32;
+            (header.max_gradient_norm, header.max_gradient_value) = recipe.clip.limits();
             header.ema_decay = ema_decay;
         })?;
         Ok(learning_rate)
     }
 
-    /// Adds one micro-batch's gradients and returns its samples' losses.
-    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<SampleLoss>> {
+    /// Adds one micro-batch's gradients and returns what became of its samples.
+    fn run_micro_batch(&mut self, micro: &MicroBatch) -> Result<Vec<Shown>> {
         let (batch, samples) = (&micro.batch, micro.batch.samples.len());
         let vectors = self.ahead.take(samples);
-        let (recipe, step, tokens) = (self.recipe, self.step, micro.shape.image_tokens());
+        let (recipe, data, step) = (self.recipe, self.data, self.step);
+        let tokens = micro.shape.image_tokens();
         self.engine.change_step_state(samples, |state| {
             step_state::header_mut(state).first_sample = batch.first_ordinal as u32;
-            for (sample, ordinal) in step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..) {
+            let states = step_state::samples_mut(state).iter_mut().zip(batch.first_ordinal..);
+            for ((state, ordinal), &sample) in states.zip(&batch.samples) {
                 let sigma = recipe.sigma(step, ordinal, tokens);
-                sample.sigma = sigma as f32;
-                sample.loss_weight = recipe.loss_weighting.weight(sigma) as f32;
+                let weight = recipe.loss_weighting.weight(sigma) * data.lesson(sample).loss_weight;
+                state.sigma = sigma as f32;
+                state.loss_weight = weight as f32;
             }
         })?;
         self.write_inputs(micro, &vectors)?;
@@ -327,17 +362,17 @@ impl<'a> Trainer<'a> {
         };
         self.engine.run(planned)?;
         let state = self.engine.step_state(samples)?;
-        let of_samples = step_state::samples(state).iter().zip(&batch.samples);
-        let losses: Vec<_> = of_samples
-            .map(|(state, &sample)| SampleLoss {
-                sample,
-                sigma: f64::from(state.sigma),
-                loss: f64::from(state.loss),
-            })
-            .collect();
-        let mut broken =
-            losses.iter().filter(|loss| !loss.loss.is_finite()).map(|loss| loss.sample).peekable();
-        if broken.peek().is_some() { Err(self.not_finite("loss", broken)) } else { Ok(losses) }
+        let states = step_state::samples(state).to_vec();
+        let mut shown = Vec::with_capacity(samples);
+        for ((ordinal, &sample), state) in (batch.first_ordinal..).zip(&batch.samples).zip(states) {
+            let (sigma, loss) = (f64::from(state.sigma), f64::from(state.loss));
+            shown.push(Shown { sample, view: self.view(step, ordinal, sample), sigma, loss });
+        }
+        let mut broken = shown.iter().filter(|shown| !shown.loss.is_finite()).peekable();
+        if broken.peek().is_some() {
+            return Err(self.not_finite("loss", broken.map(|shown| shown.sample)));
+        }
+        Ok(shown)
     }
 
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
@@ -345,10 +380,10 @@ impl<'a> Trainer<'a> {
         let Some((planned, inputs)) = self.programs.steps.get(&micro.shape) else { return Ok(()) };
         let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
         for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
-            let latents = self.data.latents(sample)?;
+            let latents = self.data.latents(sample, self.view(self.step, ordinal, sample))?;
             mean.extend_from_slice(&latents.mean);
             logvar.extend_from_slice(&latents.logvar);
-            let text = self.data.text(sample, self.caption(self.step, ordinal, sample))?;
+            let text = self.text(self.step, ordinal, sample)?;
             prompt_embeds.extend_from_slice(&text.prompt_embeds);
         }
         let positions = &self.positions[&(micro.shape.width, micro.shape.height)];

@@ -171,12 +171,9 @@ impl<'a> Drawing<'a> {
     ///
     /// Programs are recorded and weights loaded when first needed; the arena grows where it must.
     pub fn draw(&mut self, engine: &mut Engine, prompt: Prompt<'_>, picture: Picture) -> Result<Vec<f32>> {
+        let shapes = self.prepare(engine, &prompt, &picture, &ModelWeights(self.model.weights))?;
         let guidance = Guidance(picture.guidance);
         let skip_layers = picture.skip_layers.filter(|_| guidance.is_on());
-        let shapes = Shape::of(&prompt, &picture);
-        for &shape in &shapes {
-            self.prepare(engine, shape, &ModelWeights(self.model.weights))?;
-        }
         let schedule = Schedule::sampling(picture.steps, picture.shift)?;
         let part = shapes[0].part;
         self.make_modulation_vectors(engine, prompt, part, &schedule)?;
@@ -217,9 +214,23 @@ impl<'a> Drawing<'a> {
         sampler::sample(&noise, &schedule, guidance, velocity, |_| Ok(()))
     }
 
-    /// Records and plans what `shape` needs, and loads what the engine lacks of its weights from `weights`. Drawing does
-    /// so by itself with the model's own.
-    pub fn prepare(&mut self, engine: &mut Engine, shape: Shape, weights: &dyn WeightSource) -> Result<()> {
+    /// Records and plans what a picture needs, and loads what the engine lacks of its weights from `weights`; gives the
+    /// programs' shapes. Drawing does so by itself with the model's own weights.
+    pub fn prepare(
+        &mut self,
+        engine: &mut Engine,
+        prompt: &Prompt<'_>,
+        picture: &Picture,
+        weights: &dyn WeightSource,
+    ) -> Result<Vec<Shape>> {
+        let (guidance, size) = (Guidance(picture.guidance), (picture.width, picture.height));
+        let skipping = guidance.is_on() && picture.skip_layers.is_some();
+        let shapes = Shape::of_picture(size, prompt.positive.shape[0], guidance, skipping);
+        shapes.iter().try_for_each(|&shape| self.prepare_shape(engine, shape, weights))?;
+        Ok(shapes)
+    }
+
+    fn prepare_shape(&mut self, engine: &mut Engine, shape: Shape, weights: &dyn WeightSource) -> Result<()> {
         if !self.transformers.contains_key(&shape) {
             let (program, inputs, velocity) = Self::record(&self.model, shape)?;
             let planned = ready(engine, program, weights)?;

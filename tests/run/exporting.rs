@@ -77,7 +77,7 @@ fn inspect_says_who_made_a_file_and_how_readers_take_it() {
     assert!(report.contains("diffusers or SimpleTuner"), "{report}");
     assert!(report.contains("transformer_blocks.0.attn.to_q") && report.contains("lora_adapter_metadata"));
     // alpha is twice the rank, in metadata that ComfyUI does not read.
-    assert!(report.contains("warning: ComfyUI: applies the rest at strength 0.500"), "{report}");
+    assert!(report.contains("warning: ComfyUI: applies it at strength 0.500"), "{report}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::workshop::{Ended, Workshop, files, sargent, signal, wait_until};
 use sargent::random::{Purpose, Stream};
 use sargent::train::checkpoint::{self, Checkpoint};
+use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -82,15 +83,20 @@ fn kill_and_resume(workshop: &Workshop, set: &[&str], seed: u64) {
 }
 
 fn assert_killing_changes_nothing(set: &[&str], seed: u64) {
-    let workshop = Workshop::new();
+    assert_killing_changes_nothing_in(&Workshop::new(), set, seed);
+}
+
+fn assert_killing_changes_nothing_in(workshop: &Workshop, set: &[&str], seed: u64) {
     let set = [&["max_train_steps=24"], set].concat();
     workshop.trained(&set);
     let expected = (workshop.lora(), workshop.metrics());
-    assert_eq!(expected.1.len(), 24);
+    let samples = workshop.lines("samples.jsonl");
+    assert_eq!((expected.1.len(), samples.len()), (24, 24));
     std::fs::remove_dir_all(workshop.output()).unwrap();
-    kill_and_resume(&workshop, &[&set[..], &[RESUME]].concat(), seed);
+    kill_and_resume(workshop, &[&set[..], &[RESUME]].concat(), seed);
     assert!(workshop.lora() == expected.0, "the LoRA is another");
     assert_eq!(workshop.metrics(), expected.1);
+    assert_eq!(workshop.lines("samples.jsonl"), samples);
 }
 
 #[test]
@@ -116,6 +122,34 @@ fn killing_a_run_that_draws_changes_nothing() {
     let drawing = ["validation_prompt=k4s4, a red star", "validation_resolution=64x64", "validation_steps=3"];
     let set = ["seed=4", "save_dtype=fp32", "checkpointing_steps=5"];
     assert_killing_changes_nothing(&[&drawing[..], &set].concat(), 4);
+}
+
+#[test]
+fn killing_a_run_that_shuffles_captions_changes_nothing() {
+    let set = [
+        "seed=5",
+        "train_batch_size=1",
+        "shuffle_caption=true",
+        "caption_tag_dropout_rate=0.3",
+        "caption_dropout_probability=0.2",
+        "modulation_steps=5",
+    ];
+    assert_killing_changes_nothing(&set, 5);
+}
+
+#[test]
+fn killing_a_run_of_several_concepts_changes_nothing() {
+    let workshop = Workshop::new();
+    let pictures = workshop.path("pictures");
+    workshop.write_data(&json!([
+        { "id": "style", "instance_data_dir": pictures, "repeats": 1, "flip_aug": true, "random_rotation": 5,
+          "random_hue": 0.05, "random_saturation": 0.2, "caption_dropout_probability": 0.5 },
+        { "id": "parts", "instance_data_dir": pictures, "probability": 0.5, "resolution": 96, "crop": true,
+          "crop_style": "random", "augmentation_variants": 3, "caption_strategy": "filename" },
+        { "id": "model", "instance_data_dir": pictures, "is_regularisation_data": true, "max_num_samples": 3,
+          "caption_strategy": "instanceprompt", "instance_prompt": "a picture" },
+    ]));
+    assert_killing_changes_nothing_in(&workshop, &["seed=5", "gradient_accumulation_steps=2"], 5);
 }
 
 #[test]

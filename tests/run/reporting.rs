@@ -76,7 +76,7 @@ fn a_run_that_went_back_has_every_step_once_and_says_so() {
             .iter()
             .any(|note| note["text"].as_str().unwrap().contains("going back"))
     );
-    let losses = std::fs::read_to_string(workshop.output().join("sample_losses.jsonl")).unwrap();
+    let losses = std::fs::read_to_string(workshop.output().join("samples.jsonl")).unwrap();
     assert_eq!(losses.lines().count(), 40);
 }
 

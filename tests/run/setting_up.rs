@@ -165,7 +165,7 @@ fn the_learning_rate_is_drawn() {
     // 100 steps of 1000 rise; then half a cosine falls.
     let peak = rates.iter().position(|&rate| rate == rates.iter().copied().fold(0.0, f64::max)).unwrap();
     assert!((0.08..0.12).contains(&(peak as f64 / rates.len() as f64)), "{peak} of {}", rates.len());
-    assert!(rates[0] == 0.0 && rates[rates.len() - 1] < 1e-8 && points[points.len() - 1][0] == 999);
+    assert!(rates[0] == 0.0 && rates[rates.len() - 1] < 1e-8 && points[points.len() - 1][0] == 1000);
 }
 
 #[test]

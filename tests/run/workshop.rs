@@ -62,6 +62,17 @@ impl Workshop {
         self.path("output")
     }
 
+    /// Takes these data sets instead of the one.
+    pub fn write_data(&self, sets: &Value) {
+        std::fs::write(self.path("data.json"), sets.to_string()).unwrap();
+    }
+
+    /// The lines of a table in the output folder.
+    pub fn lines(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.output().join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     fn settings(&self) -> Map<String, Value> {
         let settings = json!({
             "pretrained_model_name_or_path": model(),

@@ -10,7 +10,7 @@ macro_rules! fixture {
 
 fn decoded(bytes: &[u8]) -> Result<RgbImage> {
     let path = Path::new("cat.png");
-    let picture = decode(path, bytes)?;
+    let picture = decode(path, bytes, &Reading::default())?;
     assert_eq!(size(path, bytes).unwrap(), picture.dimensions(), "header and pixels disagree");
     Ok(picture)
 }
@@ -197,4 +197,28 @@ fn a_colour_profile_changes_nothing() {
     encoder.set_icc_profile(vec![1; 200]).unwrap();
     encoder.write_image(picture.as_raw(), 4, 4, ExtendedColorType::Rgb8).unwrap();
     assert_eq!(decoded(&bytes).unwrap(), picture);
+}
+
+#[test]
+fn transparency_is_laid_on_the_colour_that_is_asked_for() {
+    let pixels: [Rgba<u8>; 3] = [Rgba([10, 20, 30, 255]), Rgba([200, 0, 0, 0]), Rgba([0, 100, 255, 128])];
+    let bytes = encode(ImageBuffer::from_fn(3, 1, |x, _| pixels[x as usize]), ImageFormat::Png);
+    let reading = Reading { background: [255, 0, 10], ..Reading::default() };
+    let picture = decode(Path::new("cat.png"), &bytes, &reading).unwrap();
+    assert_eq!(picture.as_raw(), &[10, 20, 30, 255, 0, 10, 127, 50, 133]);
+}
+
+#[test]
+fn used_memory_leaves_no_trace_even_in_a_damaged_picture() {
+    let bytes = encode(noise(64, 48), ImageFormat::Jpeg);
+    let path = Path::new("cat.jpg");
+    for position in (bytes.len() / 3..bytes.len() - 40).step_by(37) {
+        for damage in [[0xFF, 0xD0], [0x00, 0x00], [0xFF, 0xD9]] {
+            let mut damaged = bytes.clone();
+            damaged[position..position + 2].copy_from_slice(&damage);
+            let Ok(fresh) = decode(path, &damaged, &Reading::default()) else { continue };
+            let reused = decode_into(path, &damaged, &Reading::default(), vec![77; 20_000]).unwrap();
+            assert_eq!(fresh, reused, "{damage:?} at {position}");
+        }
+    }
 }

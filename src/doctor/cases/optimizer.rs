@@ -30,7 +30,9 @@ pub(super) fn header() -> StepHeader {
         gradient_norm: 0.0,
         clip_factor: 0.5,
         ema_decay: 0.75,
-        reserved: [0; 4],
+        // Some gradients of the cases are larger, most are not.
+        max_gradient_value: 0.25,
+        reserved: [0; 3],
     }
 }
 

@@ -5,9 +5,9 @@
 //! the names; without one the scale is 1. The header is not read, `lora_magnitude_vector` is not known, and a
 //! `dora_scale` along the output axis is divided by the length of the model's own rows.
 
-use super::tensors::{Tensors, scaled};
+use super::tensors::Tensors;
 use super::{Loaded, Patch, Reading};
-use crate::export::weight_change::{RowNorm, rank, size};
+use crate::export::weight_change::{RowNorm, rank, size, with_scale};
 use crate::models::adapter::Module;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -72,7 +72,7 @@ fn patch(tensors: &Tensors<'_>, name: &str, weight: &str, rows: &Range<usize>, s
     }
     let alpha = tensors.scalar(&format!("{name}.alpha"));
     let scale = alpha.zip(rank(&change)).map_or(1.0, |(alpha, rank)| alpha / rank as f64);
-    let change = scaled(change, scale);
+    let change = with_scale(change, scale);
     let magnitude = tensors
         .vector(&format!("{name}.dora_scale"))
         .filter(|_| tensors.rows(&format!("{name}.dora_scale")) == Some(rows.len()))

@@ -3,10 +3,9 @@
 use super::{Patch, Reading, Verdict};
 use crate::error::Result;
 use crate::export::base::{Base, own_rows, rows_of_change};
-use crate::export::weight_change::{RowNorm, WeightChange, changed_rows, matrices, rank, scale, size};
-use crate::export::{layers, low_rank, rows};
-use crate::models::adapter::{AdapterModule, Change, Module, modules as layers_of};
-use crate::models::mmdit::MmditConfig;
+use crate::export::weight_change::{RowNorm, WeightChange, changed_rows, matrices, rank, scale};
+use crate::export::{low_rank, rows};
+use crate::models::adapter::{AdapterModule, Change, Module};
 use std::ops::Range;
 
 /// Rows that are compared at a time.
@@ -15,80 +14,6 @@ const STRETCH: usize = 64;
 /// Multiplications that a module may cost; where all its rows would cost more, stretches of rows spread over the
 /// whole module stand for it.
 const BUDGET: usize = 1 << 29;
-
-/// Whether a reader can do what `modules` do: files with others are not meant for it, whatever their names.
-pub(super) fn is_known_to(reader: &str, modules: &[AdapterModule]) -> bool {
-    let low_rank = modules.iter().all(|module| matches!(module.change, Change::LowRank { .. }));
-    let magnitudes = modules.iter().any(|module| module.magnitude.is_some());
-    match reader {
-        "kohya" => low_rank && !magnitudes,
-        "diffusers" | "PEFT" => low_rank,
-        "stable-diffusion.cpp" => !magnitudes && !has_swapped_halves(modules),
-        _ => true,
-    }
-}
-
-fn has_swapped_halves(modules: &[AdapterModule]) -> bool {
-    modules.iter().any(|module| {
-        let (outputs, inputs) = size(&module.change);
-        layers::swaps_halves(&module.module, inputs, outputs)
-    })
-}
-
-/// The layers of the release whose width `modules` have, else those that they name.
-pub(super) fn implied_layers(modules: &[AdapterModule]) -> Vec<Module> {
-    let fits = |layers: &[Module]| {
-        modules.iter().all(|module| {
-            let same = |layer: &&Module| layer.path == module.module;
-            layers
-                .iter()
-                .find(same)
-                .is_some_and(|layer| (layer.rows.len(), layer.inputs) == size(&module.change))
-        })
-    };
-    let releases = [MmditConfig::medium(), MmditConfig::large()].map(|config| layers_of(&config));
-    releases.into_iter().find(|layers| fits(layers)).unwrap_or_else(|| named_layers(modules))
-}
-
-/// The layers of an architecture that is just large enough for `modules`, each of the size that its module has.
-fn named_layers(modules: &[AdapterModule]) -> Vec<Module> {
-    let block = |module: &AdapterModule| {
-        let rest = module.module.strip_prefix("transformer_blocks.")?;
-        rest.split_once('.')?.0.parse::<usize>().ok()
-    };
-    let depth = modules.iter().filter_map(block).max().map_or(1, |last| last + 2);
-    let config = MmditConfig { depth, dual_attention: vec![true; depth], ..MmditConfig::medium() };
-    let mut layers = layers_of(&config);
-    for layer in &mut layers {
-        let part = if layer.rows.start == 0 { 0 } else { layer.rows.start / layer.rows.len() };
-        let of_size = |module: &&AdapterModule| module.module == layer.path;
-        let Some(module) = modules.iter().find(of_size) else {
-            layer.rows = 0..0;
-            continue;
-        };
-        let (outputs, inputs) = size(&module.change);
-        layer.rows = part * outputs..(part + 1) * outputs;
-        layer.inputs = inputs;
-        layer.halves_swapped |= layer.path.ends_with("norm1_context.linear") && outputs == 2 * inputs;
-    }
-    let siblings: Vec<(String, usize, usize)> = layers
-        .iter()
-        .filter(|layer| !layer.rows.is_empty())
-        .map(|layer| (layer.weight.clone(), layer.rows.len(), layer.inputs))
-        .collect();
-    // A part of a fused weight that has no adapter is as high as its siblings.
-    for layer in layers.iter_mut().filter(|layer| layer.rows.is_empty()) {
-        let Some((_, height, inputs)) = siblings.iter().find(|(weight, ..)| *weight == layer.weight) else {
-            continue;
-        };
-        let part = usize::from(layer.path.contains("k_proj") || layer.path.ends_with("to_k"))
-            + 2 * usize::from(layer.path.contains("v_proj") || layer.path.ends_with("to_v"));
-        layer.rows = part * height..(part + 1) * height;
-        layer.inputs = *inputs;
-    }
-    layers.retain(|layer| !layer.rows.is_empty());
-    layers
-}
 
 /// Compares `reading` with `modules`.
 pub(super) fn judge(

@@ -3,9 +3,9 @@
 //! What stands before the first dot is a layer's name; its rank is read off `lora_down`, its alpha from the tensor,
 //! without which there is a KeyError. q, k and v are one layer. LoHa, LoKr and magnitudes are not known.
 
-use super::tensors::{Tensors, scaled};
+use super::tensors::Tensors;
 use super::{Loaded, Patch, Reading};
-use crate::export::weight_change::size;
+use crate::export::weight_change::{size, with_scale};
 use crate::models::adapter::{Change, Module};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
         patches.push(Patch {
             weight: weight.to_owned(),
             rows: 0..height,
-            change: scaled(change, alpha / rank),
+            change: with_scale(change, alpha / rank),
             swapped: false,
             magnitude: None,
         });

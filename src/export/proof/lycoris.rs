@@ -5,9 +5,9 @@
 //! have, and 1 for a Kronecker product of whole factors. Magnitudes along the output axis are divided by the length
 //! of the changed rows.
 
-use super::tensors::{Tensors, scaled};
+use super::tensors::Tensors;
 use super::{Loaded, Patch, Reading};
-use crate::export::weight_change::{RowNorm, rank, size};
+use crate::export::weight_change::{RowNorm, rank, size, with_scale};
 use crate::models::adapter::Module;
 
 pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
@@ -30,7 +30,7 @@ pub(super) fn read(tensors: &Tensors<'_>, layers: &[Module]) -> Reading {
             (_, None) => 1.0,
             (None, Some(_)) => return Err(format!("`{name}` has no alpha")),
         };
-        let change = scaled(change, scale);
+        let change = with_scale(change, scale);
         let mut magnitude = tensors.vector(&format!("{name}.dora_scale"));
         if layer.halves_swapped {
             // Its rows are in diffusers' order, as the change is.

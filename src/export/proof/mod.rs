@@ -1,17 +1,21 @@
 //! Whether a file does what it should in the programs that it is meant for: each program's rules of reading, written
 //! from its own source and sharing nothing with our writers, and the comparison of what comes out.
 //!
-//! One file a reader. All of them say what they would add to which rows of which weight ([`Patch`]), in the row order
-//! of the single-file layout; `comparison` puts that beside the adapter.
+//! One file a reader. All of them say what they would add to which rows of which weight ([`Patch`]) of the single-file
+//! layout; `comparison` puts that beside the adapter, and `ability` says what a reader can do at all.
 
+mod ability;
 mod comfyui;
 mod comparison;
 mod diffusers;
+mod implied;
 mod kohya;
 mod lycoris;
 mod peft;
 mod stable_diffusion_cpp;
 mod tensors;
+
+pub(super) use ability::reads_header;
 
 use super::base::Base;
 use super::read;
@@ -117,11 +121,8 @@ pub fn prove(
     let verdicts = verdicts(path, modules, base, tolerance(dtype))?;
     let meant = |verdict: Verdict| {
         let reader = READERS.iter().find(|reader| reader.name == verdict.reader);
-        let kinds_are_known = comparison::is_known_to(verdict.reader, modules);
-        Verdict {
-            meant: kinds_are_known && reader.is_some_and(|reader| reader.forms.contains(&form)),
-            ..verdict
-        }
+        let is_able = ability::is_able(verdict.reader, form, modules);
+        Verdict { meant: is_able && reader.is_some_and(|reader| reader.forms.contains(&form)), ..verdict }
     };
     Ok(verdicts.into_iter().map(meant).collect())
 }
@@ -137,7 +138,7 @@ pub fn verdicts(
     tolerance: f64,
 ) -> Result<Vec<Verdict>> {
     let file = read::open(path)?;
-    let layers = base.map_or_else(|| comparison::implied_layers(modules), |base| base.layers.clone());
+    let layers = base.map_or_else(|| implied::implied_layers(modules), |base| base.layers.clone());
     let judge = |reader: &Reader| {
         let reading = (reader.read)(&tensors::Tensors::new(&file), &layers);
         comparison::judge(reader.name, reading, modules, &layers, base, tolerance)

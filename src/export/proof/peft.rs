@@ -4,9 +4,9 @@
 //! fits; then the tensors are put in by name. A pair of another rank is an error; a layer without tensors stays as it
 //! was. Magnitudes are divided by the length of the changed rows.
 
-use super::tensors::{Tensors, scaled};
+use super::tensors::Tensors;
 use super::{Loaded, Patch, Reading};
-use crate::export::weight_change::RowNorm;
+use crate::export::weight_change::{RowNorm, with_scale};
 use crate::models::adapter::{Change, Module};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -185,7 +185,7 @@ pub(super) fn load(
         let mut patch = Patch {
             weight: layer.weight.clone(),
             rows: layer.rows.clone(),
-            change: scaled(Change::LowRank { a, b, scale: 1.0 }, config.scale(&layer.path)),
+            change: with_scale(Change::LowRank { a, b, scale: 1.0 }, config.scale(&layer.path)),
             swapped: layer.halves_swapped,
             magnitude: magnitude.map(|magnitude| (magnitude, RowNorm::Changed)),
         };

@@ -4,9 +4,9 @@
 //! single-file layout. Changes of q, k and v are appended in this order and stop at the first that is missing; the
 //! halves of the final modulations are not swapped; magnitudes are not known.
 
-use super::tensors::{Tensors, scaled};
+use super::tensors::Tensors;
 use super::{Loaded, Patch, Reading};
-use crate::export::weight_change::{rank, size};
+use crate::export::weight_change::{rank, size, with_scale};
 use crate::models::adapter::{Change, Module};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,5 +60,5 @@ fn change(tensors: &Tensors<'_>, name: &str) -> Option<Change> {
         .or_else(|| tensors.kronecker(name))?;
     let alpha = tensors.scalar(&format!("{name}.alpha"));
     let scale = alpha.zip(rank(&change)).map_or(1.0, |(alpha, rank)| alpha / rank as f64);
-    Some(scaled(change, tensors.scalar(&format!("{name}.scale")).unwrap_or(scale)))
+    Some(with_scale(change, tensors.scalar(&format!("{name}.scale")).unwrap_or(scale)))
 }

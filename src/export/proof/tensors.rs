@@ -97,12 +97,3 @@ impl<'a> Tensors<'a> {
         Some(values)
     }
 }
-
-/// `change` with another factor on its product.
-pub(super) fn scaled(change: Change, scale: f64) -> Change {
-    match change {
-        Change::LowRank { a, b, .. } => Change::LowRank { a, b, scale },
-        Change::Hadamard { w1_a, w1_b, w2_a, w2_b, .. } => Change::Hadamard { w1_a, w1_b, w2_a, w2_b, scale },
-        Change::Kronecker { w1, w2, .. } => Change::Kronecker { w1, w2, scale },
-    }
-}

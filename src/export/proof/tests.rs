@@ -18,7 +18,7 @@ fn matrix(rows: usize, columns: usize, salt: usize) -> Matrix {
 }
 
 fn pair(module: &str, outputs: usize, rank: usize, scale: f64) -> AdapterModule {
-    let salt = module.len() + rank;
+    let salt = module.bytes().map(usize::from).sum::<usize>() + rank;
     let change = Change::LowRank { a: matrix(rank, WIDTH, salt), b: matrix(outputs, rank, salt + 1), scale };
     AdapterModule { module: module.to_owned(), change, magnitude: None }
 }
@@ -114,7 +114,8 @@ fn stable_diffusion_cpp_is_right_where_no_halves_are_swapped() {
     let written = Written::new();
     written.write(&modules[1..2], Form::Peft, SaveDtype::F32, None);
     let verdicts = written.prove(&modules[1..2], Form::Peft, SaveDtype::F32);
-    assert!(verdict(&verdicts, "stable-diffusion.cpp").refusal.is_some());
+    let alone = verdict(&verdicts, "stable-diffusion.cpp");
+    assert!(alone.refusal.is_some() && !alone.meant);
     assert!(verdict(&verdicts, "ComfyUI").holds && verdict(&verdicts, "diffusers").holds);
 }
 
@@ -214,6 +215,24 @@ fn an_alpha_that_was_not_scaled_along_is_told_as_a_third() {
 }
 
 #[test]
+fn pairs_that_share_a_keep_their_rank_in_one_layer() {
+    let mut parts = modules()[..3].to_vec();
+    let shared = matrix(4, WIDTH, 5);
+    for part in &mut parts {
+        if let Change::LowRank { a, .. } = &mut part.change {
+            *a = shared.clone();
+        }
+    }
+    let written = Written::new();
+    written.write(&parts, Form::Kohya, SaveDtype::F32, None);
+    let file = read::open(&written.path()).unwrap();
+    let name = "lora_unet_joint_blocks_0_x_block_attn_qkv";
+    assert_eq!(file.view(&format!("{name}.lora_down.weight")).unwrap().shape, [4, WIDTH]);
+    assert_eq!(file.read_f32(&format!("{name}.alpha")).unwrap(), [2.0]);
+    assert!(verdict(&written.prove(&parts, Form::Kohya, SaveDtype::F32), "kohya").holds);
+}
+
+#[test]
 fn diffusers_refuses_what_it_would_refuse() {
     let reading = |tensors: &[TensorBytes<'_>], metadata: Option<&Value>| {
         let folder = tempfile::tempdir().unwrap();
@@ -241,4 +260,40 @@ fn diffusers_refuses_what_it_would_refuse() {
     assert!(reading(&good, Some(&rank)).unwrap_err().contains("size mismatch"));
     let kohya = TensorBytes::f32("lora_unet_joint_blocks_0_x_block_attn_proj.lora_up.weight", [1536, 1], &b);
     assert!(reading(&[kohya], None).unwrap_err().contains("nothing is loaded"));
+}
+
+#[test]
+fn magnitudes_for_comfyui_depend_on_the_model_and_are_told_from_others() {
+    let base =
+        crate::export::Base::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny-sd35")).unwrap();
+    let module = |module: &str, outputs: usize| {
+        let change = Change::LowRank { a: matrix(2, 128, 1), b: matrix(outputs, 2, 2), scale: 0.5 };
+        let magnitude = Some((0..outputs).map(|row| 1.0 + row as f32 / 16.0).collect());
+        AdapterModule { module: module.to_owned(), change, magnitude }
+    };
+    let modules = [
+        module("transformer_blocks.0.attn.to_k", 128),
+        module("transformer_blocks.3.norm1_context.linear", 256),
+        module("norm_out.linear", 256),
+    ];
+    let written = Written::new();
+    let (form, dtype) = (Form::Comfyui, SaveDtype::F32);
+    let request = Request { form, dtype, alpha: None, about: &Value::Null, base: None };
+    assert!(write::write(&written.path(), &modules, &request).unwrap_err().hint.contains("--model"));
+    write::write(&written.path(), &modules, &Request { base: Some(&base), ..request }).unwrap();
+    let verdicts = prove(&written.path(), &modules, form, dtype, Some(&base)).unwrap();
+    let comfyui = verdict(&verdicts, "ComfyUI");
+    assert!(comfyui.holds && comfyui.meant, "{comfyui:?}");
+    let read = crate::export::AdapterFile::read(&written.path()).unwrap();
+    assert!(read.require_whole().unwrap_err().cause.contains("ComfyUI"));
+
+    // As LyCORIS takes them they are wrong there, with the model at hand to see it.
+    written.write(&modules, Form::Lycoris, dtype, None);
+    let verdicts = prove(&written.path(), &modules, Form::Lycoris, dtype, Some(&base)).unwrap();
+    assert!(verdict(&verdicts, "LyCORIS").holds);
+    assert!(!verdict(&verdicts, "ComfyUI").holds && !verdict(&verdicts, "ComfyUI").meant);
+    assert!(
+        verdict(&prove(&written.path(), &modules, Form::Lycoris, dtype, None).unwrap(), "ComfyUI").unchecked
+            > 0
+    );
 }

@@ -6,6 +6,8 @@ mod metadata;
 mod split;
 
 use super::layers::{self, Layer};
+use super::weight_change::{rank, scale, with_scale};
+use super::write;
 use crate::error::{Error, Result};
 use crate::models::adapter::AdapterModule;
 use crate::tensor::DType;
@@ -96,15 +98,19 @@ impl AdapterFile {
     ) -> Result<Vec<AdapterModule>> {
         let read = factors::read(file, name, group)?;
         self.not_finite.extend(read.not_finite);
-        let mut change = read.change;
+        let change = read.change;
         let scale = match (read.alpha, stated) {
-            (Some(alpha), _) => super::weight_change::rank(&change).map_or(1.0, |rank| alpha / rank as f64),
+            (Some(alpha), _) => rank(&change).map_or(1.0, |rank| alpha / rank as f64),
             (None, Some(stated)) => stated.scale(file.path(), &layer.modules, &change)?,
             (None, None) => 1.0,
         };
-        split::set_scale(&mut change, scale);
         self.fused += usize::from(layer.modules.len() > 1);
-        split::into_modules(file.path(), name, layer, change, read.magnitude)
+        split::into_modules(file.path(), name, layer, with_scale(change, scale), read.magnitude)
+    }
+
+    /// Whether its magnitudes are those that ComfyUI needs with one model, which are not the adapter's own.
+    pub fn is_for_comfyui_alone(&self) -> bool {
+        self.metadata.contains_key(write::MAGNITUDES_FOR_COMFYUI)
     }
 
     /// Whether kohya's trainer had q, k and v apart: it then writes a rank of three times and the alpha of one.
@@ -119,8 +125,8 @@ impl AdapterFile {
         if self.is_split_qkv() {
             let of_three = self.modules.iter_mut().filter(|module| layers::is_part_of_three(&module.module));
             of_three.for_each(|module| {
-                let scale = super::weight_change::scale(&module.change);
-                split::set_scale(&mut module.change, 3.0 * scale);
+                let tripled = 3.0 * scale(&module.change);
+                module.change = with_scale(module.change.clone(), tripled);
             });
         }
     }
@@ -128,7 +134,7 @@ impl AdapterFile {
     /// The file itself, if everything in it that bears on the transformer has been understood.
     ///
     /// # Errors
-    /// Names layers that SD3.5 lacks, and values that are not finite.
+    /// Names layers that SD3.5 lacks, and values that are not finite; magnitudes that were made for ComfyUI alone.
     pub fn require_whole(self) -> Result<Self> {
         if !self.unknown.is_empty() {
             return Err(unknown_modules(&self.path, &self.unknown));
@@ -136,6 +142,10 @@ impl AdapterFile {
         if let Some(key) = self.not_finite.first() {
             return Err(Error::tensor(&self.path, key, "it holds values that are NaN or infinite")
                 .hint("the training that made this file diverged; use an earlier checkpoint"));
+        }
+        if self.is_for_comfyui_alone() {
+            return Err(Error::weights(&self.path, "its magnitudes were made for ComfyUI and one model")
+                .hint("use the file that it was exported from"));
         }
         if self.modules.is_empty() {
             let encoders: Vec<&str> = self.text_encoders.keys().copied().collect();

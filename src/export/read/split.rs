@@ -9,15 +9,6 @@ use crate::export::weight_change::size;
 use crate::models::adapter::{AdapterModule, Change};
 use std::path::Path;
 
-/// Sets the factor on the change's product.
-pub(super) fn set_scale(change: &mut Change, to: f64) {
-    match change {
-        Change::LowRank { scale, .. } | Change::Hadamard { scale, .. } | Change::Kronecker { scale, .. } => {
-            *scale = to;
-        }
-    }
-}
-
 /// The modules of the layer `name`, whose rows are equal parts of the change's, in order.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
 //! ComfyUI's form: diffusers' paths under `transformer.`, alpha tensors, magnitudes as `.dora_scale`, LyCORIS' names
 //! for the factors of LoHa and LoKr.
 
-use super::Alpha;
 use super::contents::Contents;
 use super::lycoris::factors;
+use super::{Alpha, MAGNITUDES_FOR_COMFYUI};
 use crate::error::{Error, Result};
 use crate::export::base::Base;
 use crate::export::layers;
@@ -34,6 +34,7 @@ pub(super) fn fill(
         })?;
         let scales = dora_scale(module, magnitude, base)?;
         contents.values(name("dora_scale"), &[scales.len(), 1], scales.into_iter())?;
+        contents.note(MAGNITUDES_FOR_COMFYUI, "dora_scale is divided by the length of the model's own rows");
     }
     Ok(())
 }

@@ -92,6 +92,9 @@ pub struct Request<'a> {
     pub base: Option<&'a Base>,
 }
 
+/// The header's key that tells magnitudes for ComfyUI from the adapter's own, whose tensors have the same name.
+pub(super) const MAGNITUDES_FOR_COMFYUI: &str = "sargent_magnitudes";
+
 /// Writes `modules` to `path`, whole or not at all.
 ///
 /// # Errors

@@ -135,11 +135,12 @@ impl Encoders {
     ///
     /// The engine's arena is shared with whatever else it runs.
     pub fn encode(&self, engine: &mut Engine, prompts: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
-        let groups = prompts.chunks(GROUP).map(|group| self.encode_group(engine, group));
+        let groups = prompts.chunks(GROUP).map(|group| self.encode_together(engine, group));
         Ok(groups.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn encode_group(&self, engine: &mut Engine, group: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
+    /// Encodes prompts at one time, however many there are.
+    pub fn encode_together(&self, engine: &mut Engine, group: &[PromptIds]) -> Result<Vec<TextEmbedding>> {
         let ids =
             |of: fn(&PromptIds) -> &Vec<i32>| group.iter().map(|ids| of(ids).as_slice()).collect::<Vec<_>>();
         let l = self.clip_l.encode(engine, &ids(|ids| &ids.clip_l))?;
@@ -188,7 +189,11 @@ impl Encoders {
     /// Bytes that encoding `prompts` prompts with a T5 length of `t5_length` needs at one time, weights on their way
     /// included; reads no weights.
     pub fn plan(&self, prompts: usize, t5_length: usize, limits: &Limits) -> Result<usize> {
-        let batch = prompts.clamp(1, GROUP);
+        self.plan_together(prompts.clamp(1, GROUP), t5_length, limits)
+    }
+
+    /// The same for prompts that are encoded at one time.
+    pub fn plan_together(&self, batch: usize, t5_length: usize, limits: &Limits) -> Result<usize> {
         let mut programs: Vec<Program> = Vec::new();
         for clip in [&self.clip_l, &self.clip_g] {
             programs.push(clip.config().record(batch, CLIP_LENGTH)?.program);

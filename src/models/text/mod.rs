@@ -16,7 +16,7 @@ mod fused;
 mod streamed;
 
 pub use clip::{ClipConfig, ClipEncoder, ClipRole, ClipStates, EndToken};
-pub use encoders::{Encoders, LongText, PromptIds, TextEmbedding};
+pub use encoders::{Encoders, GROUP, LongText, PromptIds, TextEmbedding};
 pub use prompt::TextEncoders;
 pub use t5::{Padding, T5Config, T5Encoder};
 

@@ -82,6 +82,17 @@ impl TextEncoders {
         self.encoders.encode(engine, &ids.collect::<Result<Vec<_>>>()?)
     }
 
+    /// Encodes several prompts at one time.
+    pub fn encode_together(
+        &self,
+        engine: &mut Engine,
+        prompts: &[&str],
+        t5_length: usize,
+    ) -> Result<Vec<TextEmbedding>> {
+        let ids = prompts.iter().map(|prompt| self.tokenize(prompt, t5_length));
+        self.encoders.encode_together(engine, &ids.collect::<Result<Vec<_>>>()?)
+    }
+
     /// See [`Encoders::plan`].
     pub fn plan(&self, prompts: usize, t5_length: usize, limits: &Limits) -> Result<usize> {
         self.encoders.plan(prompts, t5_length, limits)

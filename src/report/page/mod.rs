@@ -87,6 +87,7 @@ pub struct Data {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // The words are those of the plan.
 pub struct BucketRow {
+    pub data_set: String,
     pub width: u64,
     pub height: u64,
     pub pictures: u64,

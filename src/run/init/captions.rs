@@ -71,7 +71,7 @@ impl Captioning {
         let mut reasons = vec![reason("caption_strategy", self.strategy, &*self.why)];
         let word = self.trigger.iter().filter(|_| !self.is_one_for_all());
         reasons.extend(word.map(|word| reason("trigger_word", word, &*self.why_trigger)));
-        let why = "guidance compares with what is drawn without a caption";
+        let why = "guidance needs drawing without a caption";
         reasons.push(reason("caption_dropout_probability", DROPOUT, why));
         reasons
     }

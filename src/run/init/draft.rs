@@ -75,7 +75,7 @@ impl Draft {
     /// What is drawn.
     pub fn why_prompts(&self) -> Option<Reason> {
         let count = self.prompts.len();
-        let why = format!("{} captions, and one subject that is not among them", count.checked_sub(1)?);
+        let why = format!("{} captions, and a subject that is new", count.checked_sub(1)?);
         Some(reason("user_prompt_library", format!("{count} prompts"), why))
     }
 

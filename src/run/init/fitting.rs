@@ -113,17 +113,16 @@ impl Fit {
 
     /// Why.
     pub fn reasons(&self, limits: &Limits) -> Vec<Reason> {
-        let gibibytes = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
-        let needs = gibibytes(self.memory.total() as u64);
-        let why = format!("needs {needs} of the {} that training may use", gibibytes(limits.memory));
+        let (needs, may) = (size(self.memory.total() as u64), size(limits.memory));
+        let why = format!("needs {needs} of {may}");
         let accumulated = match self.accumulation {
             1 => "a batch is a step".to_owned(),
             count => format!("{count} batches make a step of {} pictures", count * self.batch),
         };
         let policy = match self.memory.recompute {
-            Recompute::Store => "nothing need be computed twice; chosen anew at the start",
-            Recompute::Selective => "`selective` fits, chosen anew at the start",
-            _ => "`lean` fits, chosen anew at the start",
+            Recompute::Store => "nothing is computed twice here; chosen at the start",
+            Recompute::Selective => "here `selective`; chosen at the start",
+            _ => "here `lean`; chosen at the start",
         };
         let optimizer = match self.optimizer {
             OptimizerKind::AdamW8bit => "its states in 8 bits, else it would not fit",
@@ -135,6 +134,14 @@ impl Fit {
             reason("recompute", "auto", policy),
             reason("optimizer", self.optimizer.name(), optimizer),
         ]
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.1} GiB", bytes / f64::from(1 << 30)),
+        bytes => format!("{:.1} MiB", bytes / f64::from(1 << 20)),
     }
 }
 

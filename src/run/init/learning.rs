@@ -96,7 +96,7 @@ impl Learning {
                 format!("{asked}each of {pictures} pictures is seen {views:.0} times"),
             ),
             reason("lora_rank", self.rank, format!("for {pictures} pictures; a higher one memorises sooner")),
-            reason("lora_alpha", self.rank, "the rank, so that adapters are added as they are"),
+            reason("lora_alpha", self.rank, "as the rank, so adapters count as they are"),
             reason("learning_rate", rate(RATE), "usual for adapters with alpha = rank"),
             reason(
                 "lr_scheduler",
