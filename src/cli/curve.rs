@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_curve_fits_a_terminal_and_names_its_ends() {
-        let points: Vec<(u64, f64)> = (0..100).map(|step| (1 + 240 * step, 1.5e-3 / (step + 1) as f64)).collect();
+        let points: Vec<(u64, f64)> =
+            (0..100).map(|step| (1 + 240 * step, 1.5e-3 / (step + 1) as f64)).collect();
         let lines = learning_rate(&points);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
         assert!(lines[1].contains("1.5e-3"), "{lines:?}");

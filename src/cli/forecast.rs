@@ -111,9 +111,11 @@ fn time(measured: &Measured) -> String {
             "time         no measured rate for these settings: the run there differs in\n             {}",
             keys.join(", ")
         ),
-        Measured::Nothing => "time         no measured rate yet; training leaves one in its output folder,\n             \
+        Measured::Nothing => {
+            "time         no measured rate yet; training leaves one in its output folder,\n             \
                               and --measured DIR takes that of another run"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

@@ -79,14 +79,14 @@ pub fn run(args: &InitArgs, device: Option<Choice>) -> std::result::Result<(), F
     if !args.force {
         refuse_overwriting(&folder)?;
     }
-    let (limits, whose) = memory(args.vram, device)?;
-    terminal::say(whose)?;
+    let memory = Memory::of(args.vram, device)?;
+    terminal::say(memory.told())?;
     let setup = init::set_up(&Wishes {
         model: place(&args.model)?,
         images: images(args, &folder)?,
         trigger: args.trigger.as_deref().map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned),
         steps: args.steps,
-        limits,
+        limits: memory.limits,
         set: args.set.clone(),
         folder: folder.clone(),
     })?;
@@ -94,7 +94,7 @@ pub fn run(args: &InitArgs, device: Option<Choice>) -> std::result::Result<(), F
     for (name, content) in &setup.files {
         files::replace_bytes(&folder.join(name), format!("{content:#}\n").as_bytes())?;
     }
-    terminal::say(report(&setup, &args.dir))
+    terminal::say(report(&setup, &memory, &args.dir))
 }
 
 fn refuse_overwriting(folder: &Path) -> Result<()> {
@@ -105,32 +105,55 @@ fn refuse_overwriting(folder: &Path) -> Result<()> {
     }
 }
 
-/// What training may use, and whose memory that is.
-fn memory(vram: Option<u64>, device: Option<Choice>) -> Result<(Limits, String)> {
-    let planned = |memory: u64| {
-        let limits = plan::limits(Choice::Cuda { memory: Some(memory) });
-        let kept = if memory >= 4 * KEPT_BY_OTHERS { KEPT_BY_OTHERS } else { memory / 8 };
-        Limits { memory: memory - kept, ..limits }
-    };
-    let told = |whose: &str, limits: Limits| {
-        let text = format!("memory  {whose}; training may use {}", gibibytes(limits.memory));
-        Ok((limits, text))
-    };
-    match (vram, device) {
-        (Some(memory), _) => told(&format!("a card of {}, as said", gibibytes(memory)), planned(memory)),
-        (None, Some(Choice::Cuda { memory: Some(memory) })) => {
-            told(&format!("a card of {}, as said", gibibytes(memory)), planned(memory))
-        }
-        (None, Some(choice @ (Choice::Cpu | Choice::Emulator))) => {
-            told("this machine's, as no card is asked for", plan::limits(choice))
-        }
-        (None, _) => match device::choose(Choice::Cuda { memory: None }) {
-            Ok((card, name)) => told(&format!("what is free on {name}"), card.limits()?),
-            Err(_) => {
-                let whose = format!("no card here, so one of {} is assumed (--vram)", gibibytes(ASSUMED));
-                told(&whose, planned(ASSUMED))
+/// The memory that is planned for.
+struct Memory {
+    limits: Limits,
+    /// Whose it is.
+    whose: String,
+    /// The device as `plan` is told it; none if it is here.
+    planned: Option<String>,
+}
+
+impl Memory {
+    fn of(vram: Option<u64>, device: Option<Choice>) -> Result<Self> {
+        match (vram, device) {
+            (Some(memory), _) | (None, Some(Choice::Cuda { memory: Some(memory) })) => {
+                Ok(Self::of_card(memory, format!("a card of {}", gibibytes(memory))))
             }
-        },
+            (None, Some(choice @ (Choice::Cpu | Choice::Emulator))) => {
+                Ok(Self::here(plan::limits(choice), "this machine's"))
+            }
+            (None, Some(Choice::Cuda { memory: None })) => {
+                let (card, name) = device::choose(Choice::Cuda { memory: None })?;
+                Ok(Self::here(card.limits()?, &format!("what is free on {name}")))
+            }
+            (None, None | Some(Choice::Auto)) => match device::choose(Choice::Cuda { memory: None }) {
+                Ok((card, name)) => Ok(Self::here(card.limits()?, &format!("what is free on {name}"))),
+                Err(_) => {
+                    let whose = format!("no card is here: {} assumed (--vram)", gibibytes(ASSUMED));
+                    Ok(Self::of_card(ASSUMED, whose))
+                }
+            },
+        }
+    }
+
+    fn here(limits: Limits, whose: &str) -> Self {
+        Self { limits, whose: whose.to_owned(), planned: None }
+    }
+
+    fn of_card(memory: u64, whose: String) -> Self {
+        let kept = if memory >= 4 * KEPT_BY_OTHERS { KEPT_BY_OTHERS } else { memory / 8 };
+        let limits = plan::limits(Choice::Cuda { memory: Some(memory) });
+        let limits = Limits { memory: memory - kept, ..limits };
+        let card = match memory % (1 << 30) {
+            0 => format!("cuda:{}GiB", memory >> 30),
+            _ => format!("cuda:{}MiB", memory >> 20),
+        };
+        Self { limits, whose, planned: Some(card) }
+    }
+
+    fn told(&self) -> String {
+        format!("memory  {}; training may use {}", self.whose, gibibytes(self.limits.memory))
     }
 }
 
@@ -172,7 +195,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// What was written, why, and what comes next.
-fn report(setup: &Setup, dir: &Path) -> String {
+fn report(setup: &Setup, memory: &Memory, dir: &Path) -> String {
     let mut lines: Vec<String> = vec![String::new()];
     lines.extend(setup.reasons.iter().map(row));
     let planned = &setup.forecast;
@@ -184,10 +207,13 @@ fn report(setup: &Setup, dir: &Path) -> String {
         forecast::size(planned.memory.training_peak as u64).trim(),
         forecast::size(planned.disk.caches + planned.disk.checkpoints).trim()
     ));
-    let config = dir.join(FILES[2]);
     lines.push(format!("written  {}", FILES.join(", ")));
-    lines.push(format!("next     sargent plan {}     what it will do and need", config.display()));
-    lines.push(format!("         sargent train {}", config.display()));
+    let config = dir.join("config.json");
+    let config = config.display();
+    let card = memory.planned.iter().map(|card| format!(" --device {card}")).collect::<String>();
+    lines.push(format!("next     sargent plan {config}{card}"));
+    lines.push(format!("         sargent captions {config}"));
+    lines.push(format!("         sargent train {config}"));
     lines.join("\n")
 }
 
