@@ -94,7 +94,7 @@ pub fn run(args: &InitArgs, device: Option<Choice>) -> std::result::Result<(), F
     for (name, content) in &setup.files {
         files::replace_bytes(&folder.join(name), format!("{content:#}\n").as_bytes())?;
     }
-    terminal::say(report(&setup, &memory, &args.dir))
+    terminal::say(report(&setup, &memory, args))
 }
 
 fn refuse_overwriting(folder: &Path) -> Result<()> {
@@ -195,9 +195,13 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// What was written, why, and what comes next.
-fn report(setup: &Setup, memory: &Memory, dir: &Path) -> String {
+fn report(setup: &Setup, memory: &Memory, args: &InitArgs) -> String {
     let mut lines: Vec<String> = vec![String::new()];
     lines.extend(setup.reasons.iter().map(row));
+    if !args.set.is_empty() {
+        let given = args.set.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", ");
+        lines.push(row(&Reason { key: "as asked for", value: String::new(), why: given }));
+    }
     let planned = &setup.forecast;
     lines.push(String::new());
     lines.push(format!(
@@ -208,7 +212,7 @@ fn report(setup: &Setup, memory: &Memory, dir: &Path) -> String {
         forecast::size(planned.disk.caches + planned.disk.checkpoints).trim()
     ));
     lines.push(format!("written  {}", FILES.join(", ")));
-    let config = dir.join("config.json");
+    let config = args.dir.join("config.json");
     let config = config.display();
     let card = memory.planned.iter().map(|card| format!(" --device {card}")).collect::<String>();
     lines.push(format!("next     sargent plan {config}{card}"));

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// What a step's time depends on, beside model, resolutions and device.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "tokenizer_max_length",
     "train_batch_size",
     "gradient_accumulation_steps",
@@ -24,7 +24,9 @@ const SETTINGS: [&str; 12] = [
     "lora_type",
     "lora_rank",
     "lora_targets",
+    "rank_pattern",
     "lora_dropout",
+    "lora_blocks",
     "use_dora",
     "lycoris_config",
 ];

@@ -30,7 +30,7 @@ impl Captioning {
             return Err(some_missing(pictures, all - some));
         }
         let with = |strategy, why: String, why_trigger: String| {
-            Ok(Self { strategy, why, trigger: trigger.map(str::to_owned), why_trigger })
+            Ok(Self { strategy, why, trigger: trigger.map(set_apart), why_trigger })
         };
         match trigger {
             _ if some == all => {
@@ -40,10 +40,14 @@ impl Captioning {
             _ if has_metadata(folder) => {
                 with("metadata", "a table in the folder".into(), "put before captions that lack it".into())
             }
-            Some(trigger) => with("instanceprompt", format!("no captions: `{trigger}` stands for all"), String::new()),
-            None => Err(Error::dataset(folder, "no picture has a caption").hint(
-                "write a .txt file beside each, or name the word that all are to be called by: --trigger WORD",
-            )),
+            Some(trigger) => Ok(Self {
+                strategy: "instanceprompt",
+                why: format!("no captions: `{trigger}` stands for all"),
+                trigger: Some(trigger.to_owned()),
+                why_trigger: String::new(),
+            }),
+            None => Err(Error::dataset(folder, "no picture has a caption")
+                .hint("write a .txt file beside each, or name the word for all of them: --trigger WORD")),
         }
     }
 
@@ -75,6 +79,12 @@ impl Captioning {
         reasons.push(reason("caption_dropout_probability", DROPOUT, why));
         reasons
     }
+}
+
+/// The word with a comma, by which it is set apart from the caption behind it.
+fn set_apart(trigger: &str) -> String {
+    let comma = if trigger.ends_with(|c: char| c.is_ascii_punctuation()) { "" } else { "," };
+    format!("{trigger}{comma}")
 }
 
 fn why_trigger(trigger: Option<&str>, captions: &[&str]) -> String {
@@ -116,7 +126,7 @@ mod tests {
     fn captions_are_taken_from_files_beside_the_pictures() {
         let captioning = of(&[picture("x.png", Some("a star"))], Some("k4s4")).unwrap();
         assert_eq!(setting(&captioning, "caption_strategy").unwrap(), "textfile");
-        assert_eq!(setting(&captioning, "trigger_word").unwrap(), "k4s4");
+        assert_eq!(setting(&captioning, "trigger_word").unwrap(), "k4s4,");
         assert!(captioning.reasons()[1].why.contains("none has it"));
         let captioning = of(&[picture("x.png", Some("K4S4, a star"))], Some("k4s4")).unwrap();
         assert!(captioning.reasons()[1].why.contains("every caption"));

@@ -68,7 +68,7 @@ impl Learning {
         vec![
             ("max_train_steps", json!(self.steps)),
             ("learning_rate", json!(RATE)),
-            ("lr_scheduler", json!("cosine")),
+            ("lr_scheduler", json!("linear")),
             ("lr_warmup_steps", json!(self.warmup())),
             ("lora_rank", json!(self.rank)),
             ("lora_alpha", json!(self.rank)),
@@ -100,8 +100,8 @@ impl Learning {
             reason("learning_rate", rate(RATE), "usual for adapters with alpha = rank"),
             reason(
                 "lr_scheduler",
-                "cosine",
-                format!("rises for {} steps, then falls once, to 0", self.warmup()),
+                "linear",
+                format!("rises for {} steps, then falls evenly to 0", self.warmup()),
             ),
             reason(
                 "checkpointing_steps",

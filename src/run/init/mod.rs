@@ -16,7 +16,6 @@ use crate::models::mmdit::MmditConfig;
 use crate::run::Opened;
 use crate::run::forecast::{self, Forecast};
 use crate::run::opening;
-use crate::settings;
 use captions::Captioning;
 use draft::Draft;
 use learning::Learning;
@@ -89,7 +88,8 @@ pub fn set_up(wishes: &Wishes) -> Result<Setup> {
     draft.set_all(captioning.of_run());
     let (skipped, why_skipped) = learning::skipped_blocks(&config);
     draft.set_all(skipped);
-    let (mut opened, sizing) = fitted(&mut draft, &config, &pictures, &learning, wishes)?;
+    let (mut opened, sizing) =
+        fitted(&mut draft, &config, &pictures, &learning, &captioning, &wishes.limits)?;
     let mut reasons = vec![reason("model", config.release(), "by the shapes of its weights")];
     reasons.extend(sizing);
     reasons.extend(learning.reasons());
@@ -97,7 +97,6 @@ pub fn set_up(wishes: &Wishes) -> Result<Setup> {
     reasons.extend(draft.why_prompts());
     reasons.extend(why_skipped);
     reasons.retain(|reason| !draft.is_given(reason.key));
-    reasons.extend(wishes.set.iter().filter_map(|(key, value)| given(key, value)));
     let forecast = forecast::forecast(&opened, &wishes.limits, Some(wishes.limits.memory))?;
     let mut all_notes = notes;
     all_notes.append(&mut opened.dataset.notes);
@@ -108,27 +107,22 @@ fn reason(key: &'static str, value: impl ToString, why: impl Into<String>) -> Re
     Reason { key, value: value.to_string(), why: why.into() }
 }
 
-/// The row of a setting that the user has given.
-fn given(key: &str, value: &str) -> Option<Reason> {
-    Some(reason(settings::name_of(key)?, value, "as asked for"))
-}
-
 /// The run at the largest useful resolution that fits the card, which the draft then says.
 fn fitted(
     draft: &mut Draft,
     config: &MmditConfig,
     pictures: &[FoundPicture],
     learning: &Learning,
-    wishes: &Wishes,
+    captioning: &Captioning,
+    limits: &Limits,
 ) -> Result<(Opened, Vec<Reason>)> {
-    let limits = &wishes.limits;
     let mut smallest = usize::MAX;
     let candidates = fitting::resolutions(config, pictures);
     let wanted = candidates.first().map_or(0, |first| first.0);
     for (resolution, why) in candidates {
         draft.set("resolution", json!(resolution));
         let mut opened = draft.open()?;
-        draft.draw(&mut opened, wishes.trigger.as_deref())?;
+        draft.draw(&mut opened, captioning.trigger.as_deref())?;
         match fitting::best(&mut opened, draft, learning.batch, limits)? {
             Ok(fit) => {
                 draft.set_all(fit.settings());

@@ -19,16 +19,8 @@ pub fn from_captions(samples: &[Sample], trigger: Option<&str>) -> Map<String, V
     let count = captions.len().min(DRAWN);
     let middle_of = |part: usize| captions.get((2 * part + 1) * captions.len() / (2 * count));
     let chosen = (0..count).filter_map(middle_of).map(|caption| (*caption).to_owned());
-    let new_subject = trigger.map_or(NEW_SUBJECT.to_owned(), |trigger| called(trigger));
+    let new_subject = trigger.map_or(NEW_SUBJECT.to_owned(), |word| with_trigger(word, NEW_SUBJECT));
     named(chosen.chain([new_subject]))
-}
-
-/// The new subject under the trigger word.
-fn called(trigger: &str) -> String {
-    match trigger.trim_end().ends_with(|c: char| c.is_ascii_punctuation()) {
-        true => with_trigger(trigger, NEW_SUBJECT),
-        false => with_trigger(&format!("{trigger},"), NEW_SUBJECT),
-    }
 }
 
 /// Names that do as file names, made of the prompts' first words.
@@ -61,9 +53,7 @@ mod tests {
 
     #[test]
     fn a_new_subject_is_called_by_the_trigger_word() {
-        let drawn = from_captions(&[], Some("k4s4"));
+        let drawn = from_captions(&[], Some("k4s4,"));
         assert_eq!(drawn.values().next().unwrap(), "k4s4, a lighthouse by the sea at dusk");
-        let drawn = from_captions(&[], Some("k4s4:"));
-        assert_eq!(drawn.values().next().unwrap(), "k4s4: a lighthouse by the sea at dusk");
     }
 }
