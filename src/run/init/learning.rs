@@ -160,11 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn more_pictures_mean_more_steps_and_fewer_views_of_each() {
+    fn more_pictures_mean_more_to_show_and_fewer_views_of_each() {
         let mut before = of(1);
         for pictures in [5, 10, 20, 50, 100, 500, 1000, 10_000, 100_000] {
             let now = of(pictures);
-            assert!(now.steps >= before.steps && now.rank >= before.rank && now.batch >= before.batch);
+            let shown = |l: &Learning| l.steps * l.batch as u64;
+            assert!(shown(&now) >= shown(&before) && now.rank >= before.rank && now.batch >= before.batch);
             let views = |l: &Learning| l.steps * l.batch as u64 / l.pictures as u64;
             assert!(views(&now) <= views(&before) && views(&now) >= 10, "{now:?}");
             before = now;
