@@ -20,6 +20,7 @@ mod run {
     mod optimizers;
     mod planning;
     mod reporting;
+    mod setting_up;
     mod shuffling;
     mod surgery;
     mod workshop;

@@ -3,11 +3,14 @@
 //! Results go to stdout, everything that is said meanwhile to stderr.
 
 mod captions;
+mod curve;
 mod demo;
 mod device;
 mod doctor;
 mod export;
 mod failure;
+mod forecast;
+mod init;
 mod inspect;
 mod licenses;
 mod overrides;
@@ -45,6 +48,7 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Init(init::InitArgs),
     Train(train::TrainArgs),
     Sample(sample::SampleArgs),
     Plan(plan::PlanArgs),
@@ -60,6 +64,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   sargent demo                                      watch a LoRA being trained, on any machine
+  sargent init run --model MODEL --images pictures  settings that fit the pictures and the card
   sargent plan config.json                          pictures, steps, memory and disk of a run
   sargent captions pictures --trigger k4s4          what captions say, and which words an encoder cuts
   sargent train config.json --set lora_rank=32      train, with one setting changed
@@ -92,6 +97,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: Command, device: Option<Choice>) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(&args, device),
+        Command::Init(args) => init::run(&args, device),
         Command::Train(args) => train::run(&args, device).map(drop),
         Command::Sample(args) => sample::run(&args, device),
         Command::Plan(args) => plan::run(&args, device),

@@ -2,20 +2,22 @@
 
 use super::failure::Failure;
 use super::overrides::{self, Override};
-use super::{device, steps, terminal};
+use super::{device, forecast as told, terminal};
 use crate::device::cpu::Cpu;
 use crate::device::cuda::Architecture;
 use crate::device::{Choice, Limits};
 use crate::error::{Error, ErrorKind};
+use crate::report::plot;
 use crate::run::Opened;
-use crate::run::forecast::{self, CaptionReport, Forecast};
+use crate::run::forecast::{self, Forecast};
+use crate::run::pace::{self, Measured};
 use crate::settings::{self, Remark, RunSettings};
 use std::path::PathBuf;
 
 /// Say what a training run would do and need, without starting it
 ///
 /// Pictures per bucket, batches, steps per epoch and in total, trainable parameters, memory by purpose, disk for
-/// caches and checkpoints. No weight is read, and the device need not be there; with the size of a card, settings
+/// caches and checkpoints, the course of the learning rate, what the settings mean, and the time where it was measured. No weight is read, and the device need not be there; with the size of a card, settings
 /// that would fit are named.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -32,6 +34,15 @@ pub struct PlanArgs {
     #[arg(long, value_name = "WHOSE")]
     pub compat: Option<String>,
 
+    /// Draw the learning rate over the steps as a picture
+    #[arg(long, value_name = "FILE.png")]
+    pub lr_curve: Option<PathBuf>,
+
+    /// The output folder of a run on the card that is meant, whose measured rate tells the time; without it, the
+    /// output folder of the settings
+    #[arg(long, value_name = "DIR")]
+    pub measured: Option<PathBuf>,
+
     /// Print one JSON object, for programs
     #[arg(long)]
     pub json: bool,
@@ -41,10 +52,15 @@ const EXAMPLES: &str = "\
 Examples:
   sargent plan config.json
   sargent plan config.json --device cuda:24GiB      what would fit a card of that size
+  sargent plan config.json --lr-curve rate.png      the course of the learning rate as a picture
+  sargent plan config.json --measured earlier/output    with the time, by an earlier run's rate
   sargent plan config.json --json | jq .memory";
 
 /// The card that is planned for where none is there: only its scratch memory depends on what it is.
 const USUAL_CARD: Architecture = Architecture { compute: 89, multiprocessors: 128, shared_memory: 99 << 10 };
+
+/// Points of the picture of the learning rate.
+const CURVE_POINTS: u64 = 1024;
 
 /// What a program is told.
 #[derive(serde::Serialize)]
@@ -55,7 +71,7 @@ struct Report<'a> {
 }
 
 /// What is planned for; no card is opened.
-fn limits(choice: Choice) -> Limits {
+pub(super) fn limits(choice: Choice) -> Limits {
     match choice {
         Choice::Auto | Choice::Cpu => Cpu::new().limits(),
         Choice::Cuda { memory } => {
@@ -76,7 +92,14 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
     opened.dataset.notes.iter().for_each(terminal::note);
     opened.dataset.broken.iter().for_each(|error| terminal::note(format_args!("left out: {error}")));
     let limit = limits.cuda.map(|_| limits.memory).filter(|&memory| memory < u64::MAX);
-    let forecast = forecast::forecast(&opened, &limits, limit)?;
+    let mut forecast = forecast::forecast(&opened, &limits, limit)?;
+    let measured = pace::measured(&opened, args.measured.as_ref().unwrap_or(&opened.settings.output_dir));
+    if let Measured::Pace(pace) = &measured {
+        forecast.time = Some(pace.clone());
+    }
+    if let Some(path) = &args.lr_curve {
+        plot::write_learning_rate(path, &forecast::learning_rate(&opened, CURVE_POINTS))?;
+    }
     let remarks = settings::remarks(&opened.settings, &opened.backends, opened.schedule.total_steps() as u64);
     if args.json {
         let report = Report { forecast: &forecast, remarks: &remarks };
@@ -84,82 +107,5 @@ pub fn run(args: &PlanArgs, device: Option<Choice>) -> Result<(), Failure> {
             .map_err(|e| Error::new(ErrorKind::Usage, "--json", e.to_string()))?;
         return terminal::say(json);
     }
-    terminal::say(table(&opened, &forecast))?;
-    if remarks.is_empty() {
-        Ok(())
-    } else {
-        terminal::say(format_args!("remarks\n{}", terminal::remarks(&remarks)))
-    }
-}
-
-/// The report for people.
-fn table(opened: &Opened, forecast: &Forecast) -> String {
-    let mut lines = vec![format!("model        {}", forecast.model)];
-    lines.extend(steps::table(opened.schedule.steps()));
-    lines.extend(steps::views(&opened.dataset));
-    lines.push(format!(
-        "adapters     {} layers, {} trainable parameters",
-        forecast.adapted_layers, forecast.trainable_parameters
-    ));
-    lines.push(captions(&forecast.captions));
-    let memory = &forecast.memory;
-    let plan = &memory.plan;
-    lines.push(format!("memory       recompute {}", plan.recompute.name()));
-    let parts = [
-        ("weights", plan.weights),
-        ("adapters", plan.adapters),
-        ("gradients", plan.gradients),
-        ("optimizer", plan.optimizer),
-        ("moving average", plan.average),
-        ("step state", plan.step_state),
-        ("arena", plan.arena),
-        ("  activations at most", plan.activations),
-        ("  workspace at most", plan.workspace),
-        ("  validation pictures", plan.drawing_arena),
-        ("  encoding captions", plan.encoding_arena),
-        ("  held-out pictures", plan.evaluation_arena),
-        ("training peak", memory.training_peak),
-        ("VAE peak", memory.vae_peak),
-        ("text encoder peak", memory.text_encoder_peak),
-    ];
-    lines.extend(parts.iter().map(|(name, bytes)| format!("  {name:<24}{}", size(*bytes as u64))));
-    lines.push("disk".to_owned());
-    lines.push(format!("  {:<24}{}", "caches", size(forecast.disk.caches)));
-    lines.push(format!("  {:<24}{}", "checkpoints", size(forecast.disk.checkpoints)));
-    for other in &forecast.alternatives {
-        let fits = match (memory.limit, other.fits) {
-            (None, _) => "",
-            (Some(_), true) => "  fits",
-            (Some(_), false) => "  does not fit",
-        };
-        let settings = format!("train_batch_size={} recompute={}", other.train_batch_size, other.recompute);
-        lines.push(format!("{settings:<41} needs {}{fits}", size(other.training_peak as u64)));
-    }
-    lines.join("\n")
-}
-
-/// What is encoded, and when.
-fn captions(captions: &CaptionReport) -> String {
-    let mut all = format!("captions     {} encoded before training", captions.before_training);
-    if captions.an_epoch_at_most > 0 {
-        let most = captions.an_epoch_at_most;
-        all += &match captions.first_epoch {
-            Some(texts) => format!(", {texts} more before the first epoch, up to {most} before each"),
-            None => format!(", up to {most} more before each epoch"),
-        };
-    }
-    if captions.an_epoch_at_most > captions.at_a_time {
-        all += &format!(", {} at a time", captions.at_a_time);
-    }
-    all
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    match bytes {
-        b if b >= 1e9 => format!("{:8.2} GiB", b / (1u64 << 30) as f64),
-        b if b >= 1e6 => format!("{:8.2} MiB", b / f64::from(1 << 20)),
-        b => format!("{:8.2} KiB", b / 1024.0),
-    }
+    terminal::say(told::text(&opened, &forecast, &measured, &remarks))
 }

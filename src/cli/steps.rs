@@ -93,7 +93,7 @@ fn share(set: &SetSteps) -> Option<String> {
 fn totals(steps: &Steps) -> String {
     let short: usize = steps.sets.iter().map(|set| set.short_batches).sum();
     format!(
-        "{} in all, {} an epoch ({} batches, {short} of them short): {:.2} epochs",
+        "{} in all, {} an epoch ({} batches, {short} short): {:.2} epochs",
         steps.total_steps,
         steps.steps_per_epoch,
         steps.batches_per_epoch,
@@ -112,12 +112,9 @@ fn elsewhere(steps: &Steps) -> Vec<String> {
     };
     vec![
         "an epoch elsewhere:".to_owned(),
-        format!("  {formula} by pictures x repeats / batch size, as tutorials have it"),
+        format!("  {formula} by pictures x repeats / batch size (tutorials)"),
         format!("  {} by SimpleTuner's estimate", readings.simpletuner_estimate),
-        format!(
-            "  {} by SimpleTuner's sampler, which fills short batches in every pass",
-            readings.simpletuner_sampler
-        ),
+        format!("  {} by SimpleTuner's sampler, which fills short batches", readings.simpletuner_sampler),
         format!("  {} in kohya, which reads repeats as passes", readings.kohya),
     ]
 }
@@ -152,7 +149,7 @@ mod tests {
             "style: 476 pictures; repeats 5 = 6 passes here and in SimpleTuner, 5 in kohya",
             "64x64             470     2820      470      0           6",
             "all               476     2856      476      0",
-            "24000 in all, 476 an epoch (476 batches, 0 of them short): 50.42 epochs",
+            "24000 in all, 476 an epoch (476 batches, 0 short): 50.42 epochs",
             "396 or 397 (396.67) by pictures x repeats / batch size",
             "476 by SimpleTuner's estimate",
             "480 by SimpleTuner's sampler",

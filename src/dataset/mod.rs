@@ -10,6 +10,7 @@ mod captioning;
 mod captions;
 mod colour;
 mod crop;
+mod folder;
 mod framing;
 mod held_out;
 mod jitter;
@@ -31,9 +32,10 @@ pub use buckets::{Bucket, Measure, bucket_for, buckets_at, buckets_of, usual_asp
 pub use captioning::{Captioning, encoders_dropped};
 pub use captions::{
     Alike, CaptionLines, CaptionOptions, CaptionStrategy, Captioned, Captions, Naming, Oddity, Survey,
-    TableOptions, Trigger, Vocabulary,
+    TableOptions, Trigger, Vocabulary, has_metadata, has_trigger, with_trigger,
 };
 pub use crop::{Crop, Filter, Pixels, resample};
+pub use folder::{FoundPicture, has_pictures, pictures_in};
 pub use framing::{Downsample, Framing, Place, Shapes};
 pub use held_out::hold_out;
 pub use order::{Batch, Schedule};

@@ -49,6 +49,14 @@ pub enum Device {
 }
 
 impl Device {
+    /// What it is called: the card's name, or the processor with its threads.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu(cpu) => format!("cpu, {} threads", cpu.limits().lanes),
+            Self::Cuda(gpu) => gpu.properties().name.clone(),
+        }
+    }
+
     /// What plans for it are made with.
     pub fn limits(&self) -> Result<Limits> {
         match self {
@@ -100,8 +108,11 @@ impl FromStr for Choice {
     }
 }
 
-/// `24GiB`, `16GB` or plain bytes.
-fn parse_size(text: &str) -> Result<u64> {
+/// Bytes of a memory size: `24GiB`, `16GB` or plain bytes.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_size(text: &str) -> Result<u64> {
     const UNITS: [(&str, f64); 5] =
         [("GiB", 1073741824.0), ("MiB", 1048576.0), ("GB", 1e9), ("MB", 1e6), ("", 1.0)];
     UNITS

@@ -1,5 +1,6 @@
-//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text, the page; and the progress bar.
+//! What a run leaves to look at: metrics, TensorBoard events, plots, grids, PNG text, the page; curves in characters; and the progress bar.
 
+pub mod braille;
 mod canvas;
 mod font;
 pub mod grid;

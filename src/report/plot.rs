@@ -28,6 +28,26 @@ pub fn write(path: &Path, metrics: &[StepMetrics], held_out: &[EvaluationMetrics
     png::write(path, &draw(metrics, held_out), &[])
 }
 
+/// Writes the learning rate of a run to come to `path`; `points` are steps and their rates.
+pub fn write_learning_rate(path: &Path, points: &[(u64, f64)]) -> Result<()> {
+    let points: Vec<_> = points.iter().map(|&(step, rate)| (step as f64, rate)).collect();
+    let last = points.last().map_or(1.0, |point| point.0);
+    let mut canvas = Canvas::new(WIDTH, PANEL_HEIGHT, PAPER);
+    learning_rate(points).draw(&mut canvas, 0, &(0.0..=last));
+    png::write(path, &canvas.into_picture(), &[])
+}
+
+fn learning_rate(points: Vec<(f64, f64)>) -> Panel {
+    Panel {
+        title: "learning rate",
+        points,
+        strong: Rgb([32, 145, 96]),
+        faint: None,
+        format: |value| format!("{value:.2e}"),
+        beside: Vec::new(),
+    }
+}
+
 /// Draws the curves of `metrics`, three panels below each other, the held-out loss beside the training loss.
 pub fn draw(metrics: &[StepMetrics], held_out: &[EvaluationMetrics]) -> RgbImage {
     let curve = |of: fn(&StepMetrics) -> f64| -> Vec<(f64, f64)> {
@@ -50,14 +70,7 @@ pub fn draw(metrics: &[StepMetrics], held_out: &[EvaluationMetrics]) -> RgbImage
                 .filter(|(_, loss)| loss.is_finite())
                 .collect(),
         },
-        Panel {
-            title: "learning rate",
-            points: curve(|step| step.lr),
-            strong: Rgb([32, 145, 96]),
-            faint: None,
-            format: |value| format!("{value:.2e}"),
-            beside: Vec::new(),
-        },
+        learning_rate(curve(|step| step.lr)),
         Panel {
             title: "gradient norm",
             points: curve(|step| step.grad_norm),

@@ -6,6 +6,7 @@ use crate::device::Limits;
 use crate::error::Result;
 use crate::models::text::{GROUP, TextEncoders};
 use crate::models::vae::Footprint;
+use crate::run::pace::Pace;
 use crate::run::{Opened, disk, epoch_texts};
 use crate::train::memory::MemoryPlan;
 use serde::Serialize;
@@ -41,6 +42,10 @@ pub struct Forecast {
     pub disk: DiskReport,
     /// What other policies and, where memory is limited, smaller batches would need.
     pub alternatives: Vec<Alternative>,
+    /// Steps from the first to the last, evenly spread, and their learning rates.
+    pub learning_rate: Vec<(u64, f64)>,
+    /// How long training takes, if steps like these were measured.
+    pub time: Option<Pace>,
 }
 
 /// One data set.
@@ -127,6 +132,18 @@ pub struct Alternative {
     pub fits: bool,
 }
 
+/// Learning rates that a forecast tells.
+const LEARNING_RATES: u64 = 128;
+
+/// The learning rates of `opened` at up to `count` steps, the first and the last among them. Steps count from 1.
+pub fn learning_rate(opened: &Opened, count: u64) -> Vec<(u64, f64)> {
+    let last = (opened.schedule.total_steps() as u64).saturating_sub(1);
+    let parts = last.min(count.saturating_sub(1)).max(1);
+    let mut steps: Vec<u64> = (0..=parts).map(|part| part * last / parts).collect();
+    steps.dedup();
+    steps.into_iter().map(|step| (step + 1, opened.recipe.learning_rate.at(step))).collect()
+}
+
 /// Forecasts `opened` for a device with `limits`, of whose memory at most `limit` may be used.
 pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<Forecast> {
     let schedule = &opened.schedule;
@@ -165,6 +182,8 @@ pub fn forecast(opened: &Opened, limits: &Limits, limit: Option<u64>) -> Result<
         memory: memory_report(opened, &chosen, limits, limit)?,
         disk: DiskReport { caches: disk::cache_bytes(opened), checkpoints: disk::checkpoint_bytes(opened) },
         alternatives: alternatives(opened, &plans, &unlimited, budget, limit.is_some())?,
+        learning_rate: learning_rate(opened, LEARNING_RATES),
+        time: None,
     })
 }
 

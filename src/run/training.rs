@@ -19,7 +19,7 @@ use crate::run::epoch_texts::{self, EpochTexts};
 use crate::run::report::Report;
 use crate::run::validation::{self, Drawn, Validation};
 use crate::run::watch::{Course, Watch};
-use crate::run::{Opened, disk, samples};
+use crate::run::{Opened, disk, pace, samples};
 use crate::settings::{GuardAction, SaveDtype};
 use crate::train::checkpoint::{self, Checkpoint, Restored, Snapshot};
 use crate::train::data::SampleKeys;
@@ -127,6 +127,7 @@ pub fn train(
     let (data_backends, prompts) = (output.data_backends(), output.prompts());
     output.write_settings(&opened.settings.whole(&opened.backends, &data_backends, &prompts))?;
     samples::write_pictures(&output.pictures(), &opened.dataset)?;
+    pace::note(opened, device, &output, trainer.step())?;
     trainer.set_rate_factor(course.rate_factor);
     let watch = Watch::open(opened, &output, &trainer, &limits, course)?;
     let report = Report::open(opened, &memory, &output, trainer.step())?;

@@ -77,6 +77,11 @@ impl Section {
     }
 }
 
+/// The setting of a run that `written` names, by its name or a synonym, with or without leading dashes.
+pub fn name_of(written: &str) -> Option<&'static str> {
+    Section::find(RUN, written.trim_start_matches('-')).map(|key| key.name)
+}
+
 /// A row without synonyms.
 pub(super) const fn key(
     name: &'static str,

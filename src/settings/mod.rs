@@ -42,7 +42,7 @@ pub use choices::{
 };
 pub use compat::{Compat, Version};
 pub use document::{document, help};
-pub use keys::{Effect, Key, Section};
+pub use keys::{Effect, Key, Section, name_of};
 pub use kind::Kind;
 pub use lycoris::{LycorisAlgo, LycorisConfig, LycorisOptions};
 pub use prompts::ValidationPrompt;

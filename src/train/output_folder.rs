@@ -123,6 +123,7 @@ impl OutputFolder {
             self.notes(),
             self.report(),
             self.about(),
+            self.pace(),
             self.held_out(),
         ] {
             remove_file(&file)?;

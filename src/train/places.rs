@@ -117,6 +117,11 @@ impl Places {
         self.0.join("about.json")
     }
 
+    /// The device that trains, and what a step's time depends on.
+    pub fn pace(&self) -> PathBuf {
+        self.0.join("pace.json")
+    }
+
     /// The settings as used.
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")

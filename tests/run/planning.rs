@@ -128,7 +128,7 @@ fn t5() -> Vec<(String, Vec<usize>)> {
 }
 
 /// A workshop with a model of the real sizes and nothing in it; settings that name its parts.
-fn workshop_with(transformer_config: &MmditConfig) -> (Workshop, Vec<String>) {
+pub fn workshop_with(transformer_config: &MmditConfig) -> (Workshop, Vec<String>) {
     let workshop = Workshop::with_pictures(24);
     let parts = [
         ("pretrained_model_name_or_path", transformer(transformer_config)),

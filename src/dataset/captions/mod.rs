@@ -13,7 +13,7 @@ mod text_file;
 mod trigger;
 
 pub use survey::{Alike, Captioned, Oddity, Survey, Trigger, Vocabulary};
-pub use table::{Naming, TableOptions};
+pub use table::{Naming, TableOptions, has_metadata};
 pub use text_file::{CaptionLines, TextFile};
 pub use trigger::{PLACEHOLDER, has_trigger, with_trigger};
 

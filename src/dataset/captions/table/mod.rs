@@ -45,6 +45,11 @@ pub struct TableOptions {
 /// The names of tables that are looked for in a folder.
 const METADATA: [&str; 4] = ["metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.json"];
 
+/// Whether a table of captions lies in `folder` itself under one of the usual names.
+pub fn has_metadata(folder: &Path) -> bool {
+    METADATA.iter().any(|name| folder.join(name).is_file())
+}
+
 /// What a row says about a picture.
 #[derive(Debug)]
 struct Entry {
