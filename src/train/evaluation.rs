@@ -14,6 +14,7 @@ use crate::train::data::TrainingData;
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
 use crate::train::step::{self, StepInputs, StepModel, StepShape};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// Samples of one bucket that are evaluated together.
@@ -66,9 +67,9 @@ pub fn programs(
 ) -> Result<EvaluationPrograms> {
     let mut programs = EvaluationPrograms::new();
     for batch in batches {
-        if !programs.contains_key(&batch.shape) {
+        if let Entry::Vacant(place) = programs.entry(batch.shape) {
             let (program, inputs) = step::record_evaluation(model, &batch.shape)?;
-            programs.insert(batch.shape, (Planned::new(program, limits)?, inputs));
+            place.insert((Planned::new(program, limits)?, inputs));
         }
     }
     Ok(programs)

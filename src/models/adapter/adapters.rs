@@ -1,8 +1,8 @@
 //! All adapters of a model, and the linear layers with them.
 
-use super::adapter::Adapter;
 use super::form::LoraInit;
 use super::modules::Module;
+use super::of_layer::Adapter;
 use crate::autograd::persistent::Flat;
 use crate::autograd::run::WeightSource;
 use crate::autograd::{Persistent, Program};

@@ -1,8 +1,8 @@
 //! What an adapter lowers to in a program: a low-rank pair or an effective weight, and DoRA's scale of the outputs.
 
-use super::adapter::Adapter;
 use super::form::Form;
 use super::lokr::FactorForm;
+use super::of_layer::Adapter;
 use crate::autograd::Program;
 use crate::error::Result;
 use crate::kernels::effective_weight::{Factor, Join};

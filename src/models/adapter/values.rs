@@ -1,10 +1,10 @@
 //! Between the parameters of an adapter and its values on the host.
 
-use super::adapter::Adapter;
 use super::change::{AdapterModule, Change, Factor, Matrix};
 use super::form::{Form, LoraInit};
 use super::lokr::FactorForm;
 use super::modules::Module;
+use super::of_layer::Adapter;
 use crate::error::{Error, Result};
 
 impl Adapter {
