@@ -17,7 +17,11 @@ impl Facts<'_> {
         let compat = self.settings.compat.version();
         let half = self.settings.lr_warmup_steps;
         match (given, compat) {
-            ("cosine", None) if half > 0 => all.push(warning("lr_scheduler", self.cosine_here(half))),
+            // Who writes for this program means what the name says.
+            ("cosine", None) if half > 0 => all.push(match self.is_from(Dialect::SimpleTuner) {
+                true => warning("lr_scheduler", self.cosine_here(half)),
+                false => note("lr_scheduler", self.cosine_here(half)),
+            }),
             ("cosine", None) if self.is_from(Dialect::SimpleTuner) => all.push(warning(
                 "lr_scheduler",
                 format!(
