@@ -1,7 +1,7 @@
 //! Training by the CUDA kernels, on the emulator, follows training on the processor.
 
 use super::workshop::{Ended, Workshop};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const STEPS: usize = 3;
 
@@ -69,4 +69,29 @@ fn dropout_and_accumulation_follow_the_processor() {
         ["lora_dropout=0.3", "gradient_accumulation_steps=2", "use_ema=true", "lora_targets=all-linear"];
     let expected = train(&workshop, "cpu", &set);
     assert_follows(&train(&workshop, "emulator", &set), &expected, "dropout");
+}
+
+/// Captions that vary, mirrored views, random crops of a second data set, and pictures that are held out.
+#[test]
+fn every_adapter_follows_the_processor_on_varied_data() {
+    let lokr = r#"lycoris_config={"algo": "lokr", "linear_dim": 4, "factor": 4}"#;
+    let loha = r#"lycoris_config={"algo": "loha", "linear_dim": 4}"#;
+    let workshop = Workshop::new();
+    let pictures = workshop.path("pictures");
+    workshop.write_data(&json!([
+        { "id": "style", "instance_data_dir": pictures, "flip_aug": true, "shuffle_caption": true },
+        { "id": "parts", "instance_data_dir": pictures, "is_reg": true, "max_num_samples": 2, "crop": true,
+          "crop_style": "random", "caption_strategy": "instanceprompt", "instance_prompt": "a picture" },
+    ]));
+    for adapter in [&["use_dora=true"][..], &["lora_type=lycoris", lokr], &["lora_type=lycoris", loha]] {
+        let set = [adapter, &["eval_share=0.3", "grad_clip_method=value", "max_grad_norm=0.01"]].concat();
+        let expected = train(&workshop, "cpu", &set);
+        let held_out = |workshop: &Workshop| workshop.lines("evaluation.jsonl");
+        let expected_held_out = held_out(&workshop);
+        assert_follows(&train(&workshop, "emulator", &set), &expected, adapter[adapter.len() - 1]);
+        for (found, expected) in held_out(&workshop).iter().zip(&expected_held_out) {
+            let (found, expected) = (found["loss"].as_f64().unwrap(), expected["loss"].as_f64().unwrap());
+            assert!((found - expected).abs() <= LOSS_LIMIT * expected, "held out: {found} beside {expected}");
+        }
+    }
 }
