@@ -71,12 +71,6 @@ impl Part {
 }
 
 impl Shape {
-    /// The shapes of the programs that draw `picture` by `prompt`.
-    pub fn of(prompt: &Prompt<'_>, picture: &Picture) -> Vec<Self> {
-        let (size, guidance) = ((picture.width, picture.height), Guidance(picture.guidance));
-        Self::of_picture(size, prompt.positive.shape[0], guidance, picture.skip_layers.is_some())
-    }
-
     /// The shapes of the programs that draw pictures of one size.
     pub fn of_picture(
         (width, height): (usize, usize),
