@@ -4,20 +4,26 @@
 #include "gated_residual.h"
 #include "rows.cuh"
 
-KERNEL(gated_residual, GatedResidualParams, rows::THREADS) {
+template <typename T>
+DEVICE void gated_residual(const GatedResidualParams& p) {
   rows::segment(p.rows, p.columns, p.aligned, [&](uint32_t index, uint32_t first, const auto& row) {
     const uint64_t at = uint64_t(index) * p.columns + first;
+    T* x = static_cast<T*>(p.out) + at;
     const auto gate = row.stream(p.gate + index / p.tokens * p.gate_stride + first);
     const auto sum = [](float x, float gate, float y) { return x + gate * y; };
-    row.write(p.out + at, sum, row.keep(p.out + at), gate, row.keep(p.in + at));
+    row.write(x, sum, row.keep(x), gate, row.keep(p.in + at));
   });
 }
+
+KERNEL(gated_residual_bf16, GatedResidualParams, rows::THREADS) { gated_residual<bf16>(p); }
+KERNEL(gated_residual_f32, GatedResidualParams, rows::THREADS) { gated_residual<float>(p); }
 
 KERNEL(gated_residual_gradient, GatedResidualParams, rows::THREADS) {
   rows::segment(p.rows, p.columns, p.aligned, [&](uint32_t index, uint32_t first, const auto& row) {
     const uint64_t at = uint64_t(index) * p.columns + first;
     const auto gate = row.stream(p.gate + index / p.tokens * p.gate_stride + first);
-    row.write(p.out + at, [](float gate, float dx) { return gate * dx; }, gate, row.keep(p.in + at));
+    bf16* dy = static_cast<bf16*>(p.out) + at;
+    row.write(dy, [](float gate, float dx) { return gate * dx; }, gate, row.keep(p.in + at));
   });
 }
 

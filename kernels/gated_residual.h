@@ -4,9 +4,9 @@
 
 // x becomes x + gate * y, or dy = gate * dx.
 typedef struct GatedResidualParams {
-  DEVICE_POINTER(const bf16) gate;   // of the first sample
+  DEVICE_POINTER(const float) gate;  // of the first sample
   DEVICE_POINTER(const bf16) in;     // [rows, columns]: y, or dx
-  DEVICE_POINTER(bf16) out;          // x, or dy
+  DEVICE_POINTER(void) out;          // x, bf16 or f32, or dy, bf16
   uint64_t gate_stride;              // elements from sample to sample
   uint32_t rows;
   uint32_t columns;

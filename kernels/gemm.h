@@ -81,9 +81,9 @@ typedef struct GemmProblem {
   GemmPieces norms;              // gains of 64 values, for the heads of these columns
   DEVICE_POINTER(const bf16) bias;      // [n] or null
   DEVICE_POINTER(bf16) c;               // the product with scales and bias; null: not written
-  DEVICE_POINTER(bf16) result;          // what the epilogue makes of it, if there is one
-  DEVICE_POINTER(const bf16) residual;  // x of the gated residual
-  DEVICE_POINTER(const bf16) gate;      // the first sample's
+  DEVICE_POINTER(bf16) result;          // what the epilogue makes of it, if there is one; x of the gated residual
+  DEVICE_POINTER(float) stream;         // in its place, where x is f32
+  DEVICE_POINTER(const float) gate;     // the first sample's
   DEVICE_POINTER(const bf16) dout;      // what the product is multiplied with for sums over rows, [m, n] of ldc
   DEVICE_POINTER(float) sums;           // f32 result
   DEVICE_POINTER(float) partials;       // [splits, m, n], where there are several splits

@@ -152,14 +152,16 @@ DEVICE void normalise_head(Octet& y, const GemmParams& p, const GemmProblem& pro
   }
 }
 
-// y = x + gate y.
-DEVICE void add_gated(Octet& y, const GemmProblem& problem, uint32_t row, uint32_t column) {
+// x + gate y, on top of x.
+template <class T>
+DEVICE void add_gated(T* x, const Octet& y, const GemmProblem& problem, uint32_t row, uint32_t column) {
   const bool vector = problem.vectors & GEMM_VECTOR_C;
-  const bf16* gates = problem.gate + uint64_t(row / problem.rows_a_sample) * problem.gate_stride;
-  const Octet gate = load_octet<bf16>(gates, column, problem.n, vector);
-  const Octet x = load_octet<bf16>(problem.residual + uint64_t(row) * problem.ldc, column, problem.n, vector);
+  const float* gates = problem.gate + uint64_t(row / problem.rows_a_sample) * problem.gate_stride;
+  const Octet gate = load_octet<float>(gates, column, problem.n, vector);
+  Octet sum = load_octet<T>(x, column, problem.n, vector);
 #pragma unroll
-  for (int i = 0; i < CHUNK; ++i) y[i] = x[i] + gate[i] * y[i];
+  for (int i = 0; i < CHUNK; ++i) sum[i] += gate[i] * y[i];
+  store_octet<T>(x, column, problem.n, vector, sum);
 }
 
 DEVICE void activate(Octet& y, uint32_t epilogue) {
@@ -183,10 +185,13 @@ DEVICE void store_linear(Octet y, const GemmParams& p, const GemmProblem& proble
   scale_and_add_bias(y, p, problem, column);
   if (inside && problem.c) store_octet<bf16>(problem.c + at, column, problem.n, vector, y);
   if (problem.epilogue == GEMM_STORE) return;
+  if (problem.epilogue == GEMM_GATED_RESIDUAL) {
+    if (inside && problem.stream) add_gated(problem.stream + at, y, problem, row, column);
+    if (inside && problem.result) add_gated(problem.result + at, y, problem, row, column);
+    return;
+  }
   if (problem.epilogue == GEMM_QK_NORM) {
     normalise_head(y, p, problem, column);
-  } else if (problem.epilogue == GEMM_GATED_RESIDUAL) {
-    if (inside) add_gated(y, problem, row, column);
   } else {
     activate(y, problem.epilogue);
   }

@@ -9,14 +9,14 @@
 
 constexpr float EPSILON = 1e-6f;
 
-template <class Row>
+template <typename T, class Row>
 DEVICE void modulate(const LayerNormModulateParams& p) {
   const uint32_t index = rows::index<Row::LANES>();
   if (index >= p.rows) return;
   const Row row(p.columns);
   const uint64_t offset = uint64_t(index) * p.columns;
   const uint64_t sample = index / p.tokens * p.modulation.stride;
-  const auto x = row.keep(p.x + offset);
+  const auto x = row.keep(static_cast<const T*>(p.x) + offset);
   const auto s = rows::statistics(row, x, EPSILON);
   const auto modulated = [=](float x, float shift, float scale) {
     return (x - s.mean) * s.rstd * (1.0f + scale) + shift;
@@ -65,16 +65,24 @@ DEVICE void write_statistics(const LayerNormStatisticsParams& p) {
   }
 }
 
-KERNEL(layer_norm_modulate_512, LayerNormModulateParams, rows::THREADS) { modulate<rows::Held<512>>(p); }
-KERNEL(layer_norm_modulate_1536, LayerNormModulateParams, rows::THREADS) { modulate<rows::Held<1536>>(p); }
-KERNEL(layer_norm_modulate_2560, LayerNormModulateParams, rows::THREADS) { modulate<rows::Held<2560>>(p); }
-KERNEL(layer_norm_modulate_any, LayerNormModulateParams, rows::THREADS) {
+template <typename T>
+DEVICE void modulate_any(const LayerNormModulateParams& p) {
   if (p.aligned) {
-    modulate<rows::Streamed<8>>(p);
+    modulate<T, rows::Streamed<8>>(p);
   } else {
-    modulate<rows::Streamed<1>>(p);
+    modulate<T, rows::Streamed<1>>(p);
   }
 }
+
+KERNEL(layer_norm_modulate_512, LayerNormModulateParams, rows::THREADS) { modulate<bf16, rows::Held<512>>(p); }
+KERNEL(layer_norm_modulate_1536, LayerNormModulateParams, rows::THREADS) { modulate<bf16, rows::Held<1536>>(p); }
+KERNEL(layer_norm_modulate_2560, LayerNormModulateParams, rows::THREADS) { modulate<bf16, rows::Held<2560>>(p); }
+KERNEL(layer_norm_modulate_any, LayerNormModulateParams, rows::THREADS) { modulate_any<bf16>(p); }
+
+KERNEL(layer_norm_modulate_512_f32, LayerNormModulateParams, rows::THREADS) { modulate<float, rows::Held<512>>(p); }
+KERNEL(layer_norm_modulate_1536_f32, LayerNormModulateParams, rows::THREADS) { modulate<float, rows::Held<1536>>(p); }
+KERNEL(layer_norm_modulate_2560_f32, LayerNormModulateParams, rows::THREADS) { modulate<float, rows::Held<2560>>(p); }
+KERNEL(layer_norm_modulate_any_f32, LayerNormModulateParams, rows::THREADS) { modulate_any<float>(p); }
 
 KERNEL(layer_norm_gradient_512, LayerNormModulateGradientParams, rows::THREADS) {
   modulate_gradient<rows::Held<512>>(p);

@@ -4,13 +4,13 @@
 
 // Shift and scale of all samples: chunks of modulation vectors.
 typedef struct ModulationParams {
-  DEVICE_POINTER(const bf16) shift;   // of the first sample
-  DEVICE_POINTER(const bf16) scale;
+  DEVICE_POINTER(const float) shift;  // of the first sample
+  DEVICE_POINTER(const float) scale;
   uint64_t stride;                    // elements from sample to sample
 } ModulationParams;
 
 typedef struct LayerNormModulateParams {
-  DEVICE_POINTER(const bf16) x;       // [rows, columns]
+  DEVICE_POINTER(const void) x;       // [rows, columns], bf16 or f32
   DEVICE_POINTER(bf16) y;
   ModulationParams modulation;
   uint32_t rows;

@@ -25,20 +25,26 @@ DEVICE Quad quad(const PatchifyParams& p) {
           (sample * p.tokens + token) * (4 * uint64_t(p.channels)) + channel * uint64_t(p.channel_stride)};
 }
 
-KERNEL(patchify, PatchifyParams, PATCHIFY_THREADS) {
+template <typename T>
+DEVICE void patchify(const PatchifyParams& p) {
   const Quad q = quad(p);
   if (!q.exists) return;
+  T* patches = static_cast<T*>(p.patches) + q.feature;
 #pragma unroll
   for (uint32_t i = 0; i < 4; ++i) {
-    p.patches[q.feature + i * p.pixel_stride] = bf16(p.latents[q.latent + i / 2 * q.below + i % 2]);
+    patches[i * p.pixel_stride] = T(p.latents[q.latent + i / 2 * q.below + i % 2]);
   }
 }
+
+KERNEL(patchify_bf16, PatchifyParams, PATCHIFY_THREADS) { patchify<bf16>(p); }
+KERNEL(patchify_f32, PatchifyParams, PATCHIFY_THREADS) { patchify<float>(p); }
 
 KERNEL(unpatchify, PatchifyParams, PATCHIFY_THREADS) {
   const Quad q = quad(p);
   if (!q.exists) return;
+  const bf16* patches = static_cast<const bf16*>(p.patches) + q.feature;
 #pragma unroll
   for (uint32_t i = 0; i < 4; ++i) {
-    p.latents[q.latent + i / 2 * q.below + i % 2] = float(p.patches[q.feature + i * p.pixel_stride]);
+    p.latents[q.latent + i / 2 * q.below + i % 2] = float(patches[i * p.pixel_stride]);
   }
 }

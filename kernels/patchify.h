@@ -7,7 +7,7 @@ enum { PATCHIFY_THREADS = 256 };
 // Latents [samples, channels, 2 rows, 2 columns] and patches [samples, rows * columns, 4 channels].
 typedef struct PatchifyParams {
   DEVICE_POINTER(float) latents;
-  DEVICE_POINTER(bf16) patches;
+  DEVICE_POINTER(void) patches;  // bf16 or f32; bf16 on the way back
   uint32_t channels;
   uint32_t columns;         // patches beside each other
   uint32_t tokens;          // patches of a sample

@@ -5,7 +5,8 @@
 #include "device/device.cuh"
 #include "timestep_features.h"
 
-KERNEL(timestep_features, TimestepFeaturesParams, TIMESTEP_FEATURES_THREADS) {
+template <typename T>
+DEVICE void timestep_features(const TimestepFeaturesParams& p) {
   const uint64_t index = uint64_t(grid::block_x()) * TIMESTEP_FEATURES_THREADS + block::thread();
   const uint64_t sample = index / p.count;
   if (sample >= p.samples) return;
@@ -16,5 +17,8 @@ KERNEL(timestep_features, TimestepFeaturesParams, TIMESTEP_FEATURES_THREADS) {
   const uint32_t k = is_cosine ? feature : feature - half;
   const float angle = p.timesteps[sample] * math::exp(-LN_10000 * float(k) / float(half));
   const float value = is_cosine ? math::cos(angle) : math::sin(angle);
-  p.features[index] = bf16(k < half ? value : 0.0f);
+  static_cast<T*>(p.features)[index] = T(k < half ? value : 0.0f);
 }
+
+KERNEL(timestep_features_bf16, TimestepFeaturesParams, TIMESTEP_FEATURES_THREADS) { timestep_features<bf16>(p); }
+KERNEL(timestep_features_f32, TimestepFeaturesParams, TIMESTEP_FEATURES_THREADS) { timestep_features<float>(p); }

@@ -75,6 +75,11 @@ fn fused(first: &Node, second: &Node, alone: bool, program: &Program) -> Option<
 }
 
 fn epilogue(linear: &Linear, second: &Kernel, keeps_y: bool, program: &Program) -> Option<Epilogue> {
+    let exact = program.tensors[linear.x.index()].exact;
+    if exact && (keeps_y || !matches!(second, Kernel::Activate(_))) {
+        // A layer of f32 activations takes nothing along but an activation.
+        return None;
+    }
     match second {
         Kernel::Activate(node) if node.x == linear.y => {
             Some(Epilogue::Activate { activation: node.activation, to: node.y, keeps_y })

@@ -2,10 +2,11 @@
 //! parameters' working copy.
 //!
 //! Programs are recorded in f32 and know no device. A device that computes in bf16 keeps every tensor in bf16 but
-//! those that a kernel names as exact. Trained parameters that are kept in f32 are read through their bf16 working
+//! those that a kernel or whoever recorded them names as exact. Trained parameters that are kept in f32 are read through their bf16 working
 //! copy, which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
 
 use crate::autograd::fuse::fuse;
+use crate::autograd::halve::halve;
 use crate::autograd::persistent::{Flat, Part, Place};
 use crate::autograd::program::{Home, Node, Program, Queue, Work};
 use crate::device::{Limits, Precision};
@@ -19,6 +20,7 @@ pub fn lower(program: &mut Program, limits: &Limits) {
     if limits.precision() == Precision::Bf16 {
         fuse(program);
         keep_states(program);
+        halve(program);
         choose_dtypes(program);
         cast_averages(program);
     }
@@ -57,7 +59,7 @@ fn choose_dtypes(program: &mut Program) {
             continue;
         }
         match &mut tensor.home {
-            Home::Arena | Home::Input if program.exact && !arrives => {}
+            Home::Arena | Home::Input if tensor.exact && !arrives => {}
             Home::Arena | Home::Input | Home::Weight(_) => tensor.dtype = DType::Bf16,
             Home::Persistent(place) if place.part == Part::Flat(Flat::Parameters) => {
                 place.part = Part::Flat(Flat::Working);

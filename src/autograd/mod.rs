@@ -7,6 +7,7 @@
 pub mod derive;
 pub mod encoding;
 pub mod fuse;
+pub mod halve;
 pub mod lower;
 pub mod persistent;
 pub mod plan;

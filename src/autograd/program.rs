@@ -45,6 +45,8 @@ pub struct Tensor {
     pub home: Home,
     /// When it is kept.
     pub retention: Retention,
+    /// Whether it is f32 on every device.
+    pub exact: bool,
 }
 
 /// The queue that a node runs on; nodes on different queues are ordered only by the tensors that they share.
@@ -127,7 +129,7 @@ pub struct Program {
     pub outputs: Vec<TensorId>,
     /// Nodes of the forward pass: the first so many.
     pub forward_nodes: usize,
-    /// Whether activations are f32 on every device, and only weights are kept in bf16.
+    /// Whether activations and inputs that are added now are f32 on every device.
     pub exact: bool,
     block: u32,
 }
@@ -144,10 +146,16 @@ impl Program {
         Self::default()
     }
 
-    /// Keeps activations in f32 on every device: for frozen encoders, whose results are made once and used often.
-    /// Their products take such operands apart into two of bf16, so nothing but weights is rounded.
+    /// Keeps activations and inputs that are added from now on in f32 on every device, until [`Program::exact`] is
+    /// taken back: for what is made once and used often. Products take such operands apart into two of bf16, so nothing
+    /// but weights is rounded.
     pub fn keep_exact(&mut self) {
         self.exact = true;
+    }
+
+    /// Keeps one activation or input in f32 on every device.
+    pub fn mark_exact(&mut self, id: TensorId) {
+        self.tensors[id.index()].exact = true;
     }
 
     /// Adds a tensor.
@@ -159,7 +167,8 @@ impl Program {
         home: Home,
     ) -> TensorId {
         let (name, shape) = (name.into(), shape.into());
-        self.tensors.push(Tensor { name, shape, dtype, home, retention: Retention::Never });
+        let (retention, exact) = (Retention::Never, self.exact);
+        self.tensors.push(Tensor { name, shape, dtype, home, retention, exact });
         TensorId(self.tensors.len() as u32 - 1)
     }
 

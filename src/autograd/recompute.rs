@@ -149,7 +149,8 @@ impl<'p> Rewriting<'p> {
     }
 }
 
-fn rename_reads(work: &mut Work, name: impl Fn(TensorId) -> TensorId) {
+/// Gives every tensor that `work` reads the name that `name` says.
+pub(super) fn rename_reads(work: &mut Work, name: impl Fn(TensorId) -> TensorId) {
     let Work::Launch(kernel) = work else { return };
     for operand in Kernel::operands(kernel) {
         match operand {

@@ -127,9 +127,35 @@ impl Recorder {
         self.made(name, shape.into(), |draw| bf16::from_f32(make(draw)).to_f32())
     }
 
-    /// An input of normals with deviation `deviation` as they are, for programs that keep activations in f32.
+    /// An input of normals with deviation `deviation` as they are, f32 on every device.
     pub fn exact(&mut self, name: &str, shape: impl Into<Shape>, deviation: f32) -> TensorId {
-        self.made(name, shape.into(), |draw| draw * deviation)
+        self.exact_input(name, shape, |draw| draw * deviation)
+    }
+
+    /// An input made from standard normals by `make`, f32 on every device.
+    pub fn exact_input(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        make: impl Fn(f32) -> f32,
+    ) -> TensorId {
+        let id = self.made(name, shape.into(), make);
+        self.program.mark_exact(id);
+        id
+    }
+
+    /// An input of normals, f32 on every device or rounded to bf16.
+    pub fn either(&mut self, name: &str, shape: impl Into<Shape>, exact: bool) -> TensorId {
+        if exact { self.exact(name, shape, 1.0) } else { self.normal(name, shape, 1.0) }
+    }
+
+    /// An activation, f32 on every device or in what the device computes in.
+    pub fn activation(&mut self, name: &str, shape: impl Into<Shape>, exact: bool) -> TensorId {
+        let id = self.program.activation(name, shape);
+        if exact {
+            self.program.mark_exact(id);
+        }
+        id
     }
 
     fn made(&mut self, name: &str, shape: Shape, make: impl Fn(f32) -> f32) -> TensorId {

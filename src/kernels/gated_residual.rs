@@ -79,6 +79,10 @@ impl Contract for GatedResidual {
         vec![Operand::Read(&mut self.gate.vectors), Operand::Read(&mut self.y), Operand::Update(&mut self.x)]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.gate.vectors]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         expect("GatedResidual", self.x.accumulates(), || "there is no residual to add to".to_owned())?;
         self.gate.check("GatedResidual", self.y, shapes)?;
@@ -106,6 +110,10 @@ impl Contract for GatedResidual {
 impl Contract for GatedResidualGradient {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         vec![Operand::Read(&mut self.gate.vectors), Operand::Read(&mut self.dx), Operand::Write(&mut self.dy)]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.gate.vectors]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -101,6 +101,10 @@ impl Contract for LayerNormModulate {
         ]
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.modulation.vectors]
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         self.modulation.check("LayerNormModulate", self.x, shapes)?;
         expect_shape("LayerNormModulate", "y", shapes.shape(self.x), shapes.shape(self.y))
@@ -148,6 +152,10 @@ impl Contract for LayerNormModulateGradient {
             Operand::Read(&mut self.dy),
             Operand::Update(&mut self.dx),
         ]
+    }
+
+    fn exact(&self) -> Vec<TensorId> {
+        vec![self.modulation.vectors]
     }
 
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {

@@ -193,6 +193,10 @@ impl Contract for Linear {
         all
     }
 
+    fn exact(&self) -> Vec<TensorId> {
+        self.epilogue.exact()
+    }
+
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let pair = (shapes.shape(self.x), shapes.shape(self.y));
         check_linear("Linear", &self.base, &self.terms, pair, shapes)?;

@@ -719,7 +719,7 @@ pub struct GemmProblem {
     /// what the epilogue makes of it, if there is one
     pub result: u64,
     /// x of the gated residual
-    pub residual: u64,
+    pub stream: u64,
     /// the first sample's
     pub gate: u64,
     /// what the product is multiplied with for sums over rows, [m, n] of ldc

@@ -22,7 +22,7 @@ pub fn layer_norm_modulate(
     Ok(y)
 }
 
-/// x + gate * y.
+/// x + gate * y; what is added to an f32 stream is one.
 pub fn gated_residual(
     program: &mut Program,
     name: &str,
@@ -31,6 +31,9 @@ pub fn gated_residual(
     y: TensorId,
 ) -> Result<TensorId> {
     let to = like(program, name, x);
+    if program.tensors[x.index()].exact {
+        program.mark_exact(to);
+    }
     program.launch(GatedResidual { gate, y, x: Update { from: Some(x), to } })?;
     Ok(to)
 }

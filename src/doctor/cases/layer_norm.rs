@@ -17,8 +17,9 @@ type Extents = [usize; 3];
 type Part = fn(&mut Recorder, Extents) -> Result<()>;
 
 /// Every part, by name.
-const PARTS: [(&str, Part); 5] = [
-    ("forward", forward),
+const PARTS: [(&str, Part); 6] = [
+    ("forward", |recorder, extents| forward(recorder, extents, rows)),
+    ("forward of f32", |recorder, extents| forward(recorder, extents, exact_rows)),
     ("gradient", |recorder, extents| gradient(recorder, extents, false)),
     ("gradient added", |recorder, extents| gradient(recorder, extents, true)),
     ("modulation gradient", |recorder, extents| modulation_gradient(recorder, extents, false)),
@@ -67,13 +68,22 @@ fn rows(recorder: &mut Recorder, extents: Extents) -> TensorId {
     recorder.input("x", extents, |draw| 3.0 + 0.1 * draw)
 }
 
+/// The same in f32.
+fn exact_rows(recorder: &mut Recorder, extents: Extents) -> TensorId {
+    recorder.exact_input("x", extents, |draw| 3.0 + 0.1 * draw)
+}
+
 /// Shift and scale among three chunks.
 fn modulation(recorder: &mut Recorder, [samples, _, columns]: Extents) -> Modulation {
-    let vectors = recorder.normal("vectors", [samples, 3 * columns], 0.5);
+    let vectors = recorder.exact("vectors", [samples, 3 * columns], 0.5);
     Modulation { vectors, shift: 2, scale: 0 }
 }
 
-fn forward(recorder: &mut Recorder, extents: Extents) -> Result<()> {
+fn forward(
+    recorder: &mut Recorder,
+    extents: Extents,
+    rows: fn(&mut Recorder, Extents) -> TensorId,
+) -> Result<()> {
     let (x, modulation) = (rows(recorder, extents), modulation(recorder, extents));
     let y = recorder.program.activation("y", extents);
     recorder.program.launch(LayerNormModulate { x, modulation, y })?;

@@ -157,7 +157,7 @@ pub(super) fn dy(recorder: &mut Recorder, at: Extents) -> TensorId {
 enum Ending {
     None,
     Activate(Activation, bool),
-    GatedResidual(bool),
+    GatedResidual { keeps_y: bool, exact: bool },
     QkNorm(bool),
 }
 
@@ -166,16 +166,16 @@ fn forward(recorder: &mut Recorder, at: Extents, kind: Kind, ending: Ending) -> 
     let hidden = hidden(recorder, at).filter(|_| matches!(kind, Kind::LowRank | Kind::LowRankScaled));
     let shape = [at.rows[0], at.rows[1], at.outputs];
     let y = recorder.program.activation("y", shape);
-    let result = recorder.program.activation("result", shape);
+    let exact = matches!(ending, Ending::GatedResidual { exact: true, .. });
+    let result = recorder.activation("result", shape, exact);
     let (epilogue, to) = match ending {
         Ending::None => (Epilogue::None, None),
         Ending::Activate(activation, keeps_y) => {
             (Epilogue::Activate { activation, to: result, keeps_y }, Some(result))
         }
-        Ending::GatedResidual(keeps_y) => {
-            let gate =
-                Gate { vectors: recorder.normal("gates", [at.rows[0], 3 * at.outputs], 0.5), chunk: 1 };
-            let x = Update { from: Some(recorder.normal("residual", shape, 1.0)), to: result };
+        Ending::GatedResidual { keeps_y, .. } => {
+            let gate = Gate { vectors: recorder.exact("gates", [at.rows[0], 3 * at.outputs], 0.5), chunk: 1 };
+            let x = Update { from: Some(recorder.either("residual", shape, exact)), to: result };
             (Epilogue::GatedResidual { gate, x, keeps_y }, Some(result))
         }
         Ending::QkNorm(keeps_y) => {
@@ -337,9 +337,13 @@ fn endings() -> Vec<Case> {
                 let what = name(&format!("{activation:?}"));
                 cases.push(small(at, &what, move |r, at| forward(r, at, Kind::LowRank, ending)));
             }
-            let ending = Ending::GatedResidual(keeps_y);
-            let what = name("gated residual");
-            cases.push(small(at, &what, move |r, at| forward(r, at, Kind::LowRankScaled, ending)));
+            for (residual, exact) in [("gated residual", false), ("gated residual of f32", true)] {
+                let ending = Ending::GatedResidual { keeps_y, exact };
+                let record = move |r: &mut Recorder, at| forward(r, at, Kind::LowRankScaled, ending);
+                let case = small(at, &name(residual), record);
+                // Y is bf16.
+                cases.push(if exact && !keeps_y { case.within(1e-5) } else { case });
+            }
             if at.outputs.is_multiple_of(192) {
                 let ending = Ending::QkNorm(keeps_y);
                 cases.push(small(at, &name("qk norm"), move |r, at| forward(r, at, Kind::LowRank, ending)));
@@ -368,9 +372,8 @@ fn real(name: &str, at: Extents) -> Vec<Case> {
         let record = move |recorder: &mut Recorder| forward(recorder, at, Kind::LowRank, gelu);
         cases.push(Case::real("linear", format!("{name}.gelu"), record));
     } else {
-        let record =
-            |r: &mut Recorder, at: Extents| forward(r, at, Kind::LowRank, Ending::GatedResidual(false));
-        cases.push(case("gated_residual", record));
+        const STREAM: Ending = Ending::GatedResidual { keeps_y: false, exact: true };
+        cases.push(case("gated_residual", |r, at| forward(r, at, Kind::LowRank, STREAM)));
     }
     cases
 }

@@ -27,7 +27,8 @@ const EXACT: [[usize; 4]; 3] = [[2, 3, 5, 3], [1, 7, 9, 16], [2, 13, 11, 36]];
 
 /// A picture of normals, rounded to bf16 unless activations are kept exact.
 fn picture(recorder: &mut Recorder, name: &str, shape: [usize; 4]) -> TensorId {
-    if recorder.program.exact { recorder.exact(name, shape, 1.0) } else { recorder.normal(name, shape, 1.0) }
+    let exact = recorder.program.exact;
+    recorder.either(name, shape, exact)
 }
 
 /// Planes to pixels and back.

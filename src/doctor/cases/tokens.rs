@@ -20,20 +20,22 @@ pub fn patchify_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for order in [Order::ChannelFirst, Order::ChannelLast] {
         for latents in [[1, 1, 2, 2], [2, 3, 6, 10], [1, 16, 34, 32], [3, 16, 4, 2]] {
-            let case = move |recorder: &mut Recorder| patches(recorder, order, latents);
+            let case = move |recorder: &mut Recorder| patches(recorder, order, latents, false);
             cases.push(Case::small("patchify", format!("{order:?}, {latents:?}"), case));
+            let case = move |recorder: &mut Recorder| patches(recorder, order, latents, true);
+            cases.push(Case::small("patchify", format!("to f32, {order:?}, {latents:?}"), case).within(0.0));
         }
-        let case = move |recorder: &mut Recorder| patches(recorder, order, [8, 16, 128, 128]);
+        let case = move |recorder: &mut Recorder| patches(recorder, order, [8, 16, 128, 128], false);
         cases.push(Case::real("patchify", format!("latents.b8.{order:?}"), case));
     }
     cases
 }
 
 /// Latents to patches, and other patches to latents.
-fn patches(recorder: &mut Recorder, order: Order, shape: [usize; 4]) -> Result<()> {
+fn patches(recorder: &mut Recorder, order: Order, shape: [usize; 4], exact: bool) -> Result<()> {
     let patches_shape = patches_shape(&Shape::from(shape));
-    let latents = recorder.normal("latents", shape, 1.0);
-    let patches = recorder.program.activation("patches", patches_shape.clone());
+    let latents = recorder.either("latents", shape, exact);
+    let patches = recorder.activation("patches", patches_shape.clone(), exact);
     recorder.program.launch(Patchify { order, latents, patches })?;
     recorder.output(patches);
     let patches = recorder.normal("other patches", patches_shape, 1.0);
@@ -46,18 +48,22 @@ fn patches(recorder: &mut Recorder, order: Order, shape: [usize; 4]) -> Result<(
 /// All cases of positions.
 pub fn positions_cases() -> Vec<Case> {
     let case = |extents: Extents| {
-        Case::small("positions", format!("{extents:?}"), move |recorder| positions(recorder, extents))
+        Case::small("positions", format!("{extents:?}"), move |recorder| positions(recorder, extents, false))
     };
-    let mut cases: Vec<_> = ROWS.map(case).into();
-    cases.push(Case::real("positions", "large.b4", |recorder| positions(recorder, [4, 4096, 2432])));
+    let exact = |extents: Extents| {
+        let case = move |recorder: &mut Recorder| positions(recorder, extents, true);
+        Case::small("positions", format!("to f32, {extents:?}"), case).within(1e-6)
+    };
+    let mut cases: Vec<_> = ROWS.map(case).into_iter().chain(ROWS.map(exact)).collect();
+    cases.push(Case::real("positions", "large.b4", |recorder| positions(recorder, [4, 4096, 2432], true)));
     cases
 }
 
-fn positions(recorder: &mut Recorder, extents: Extents) -> Result<()> {
+fn positions(recorder: &mut Recorder, extents: Extents, exact: bool) -> Result<()> {
     let [_, tokens, columns] = extents;
     let positions = recorder.normal("positions", [tokens, columns], 1.0);
-    let from = Some(recorder.normal("x before", extents, 1.0));
-    let to = recorder.program.activation("x", extents);
+    let from = Some(recorder.either("x before", extents, exact));
+    let to = recorder.activation("x", extents, exact);
     recorder.program.launch(AddPositions { positions, x: Update { from, to } })?;
     recorder.output(to);
     Ok(())
@@ -87,11 +93,11 @@ fn gather(recorder: &mut Recorder, extents: Extents) -> Result<()> {
 
 /// All cases of timestep features.
 pub fn timestep_features_cases() -> Vec<Case> {
-    [[1, 2], [3, 10], [5, 256]]
-        .map(|shape| {
-            Case::small("timestep_features", format!("{shape:?}"), move |recorder| features(recorder, shape))
-        })
-        .into()
+    let case = |shape: [usize; 2]| {
+        Case::small("timestep_features", format!("{shape:?}"), move |recorder| features(recorder, shape))
+    };
+    let shapes = [[1, 2], [3, 10], [5, 256]];
+    shapes.map(case).into_iter().chain(shapes.map(|shape| case(shape).exactly())).collect()
 }
 
 fn features(recorder: &mut Recorder, shape: [usize; 2]) -> Result<()> {

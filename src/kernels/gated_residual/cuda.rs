@@ -6,23 +6,28 @@ use crate::kernels::Shapes;
 use crate::kernels::gated_residual::{Gate, GateGradient, GatedResidual, GatedResidualGradient};
 use crate::kernels::parameters::{COLUMN_SUMS_THREADS, GateGradientParams, GatedResidualParams, ROW_THREADS};
 use crate::kernels::spread::{ColumnSums, ModulationVectors, Rows, word};
-use crate::tensor::{Shape, TensorId};
+use crate::tensor::{DType, Shape, TensorId};
 
 impl Gate {
-    /// The launch of `symbol`, which puts the gate times `input` into `output`, or onto it.
+    /// Where the first sample's gate lies for rows of `columns` columns, in vectors at `vectors`.
+    pub(in crate::kernels) fn first(&self, vectors: Address, columns: usize) -> Address {
+        vectors + (self.chunk * columns * size_of::<f32>()) as Address
+    }
+
+    /// The launch of `symbol`, which puts the gate times `input` into `output` of type `dtype`, or onto it.
     fn launch(
         &self,
-        (kernel, symbol): (&str, &'static str),
+        (kernel, symbol, dtype): (&str, &'static str, DType),
         (input, output): (TensorId, TensorId),
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
         let shape = operands.shape(input);
-        let (input, output) = (operands.bf16(kernel, input)?, operands.bf16(kernel, output)?);
+        let (input, output) = (operands.bf16(kernel, input)?, operands.address(kernel, output, dtype)?);
         let stride = operands.shape(self.vectors).columns();
-        let element = |index: usize| (index * size_of::<u16>()) as Address;
-        let gate = operands.bf16(kernel, self.vectors)? + element(self.chunk * shape.columns());
-        let spread = Rows::new(kernel, shape, &[gate, gate + element(stride), input, output])?;
+        let gate = self.first(operands.f32(kernel, self.vectors)?, shape.columns());
+        let next = gate + (stride * size_of::<f32>()) as Address;
+        let spread = Rows::new(kernel, shape, &[gate, next, input, output])?;
         let parameters = GatedResidualParams {
             gate,
             in_: input,
@@ -45,7 +50,11 @@ impl GatedResidual {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        self.gate.launch((kernel, "gated_residual"), (self.y, self.x.to), operands, to)
+        let (symbol, dtype) = match operands.dtype(self.x.to) {
+            DType::F32 => ("gated_residual_f32", DType::F32),
+            _ => ("gated_residual_bf16", DType::Bf16),
+        };
+        self.gate.launch((kernel, symbol, dtype), (self.y, self.x.to), operands, to)
     }
 }
 
@@ -56,7 +65,8 @@ impl GatedResidualGradient {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        self.gate.launch((kernel, "gated_residual_gradient"), (self.dx, self.dy), operands, to)
+        let symbol = (kernel, "gated_residual_gradient", DType::Bf16);
+        self.gate.launch(symbol, (self.dx, self.dy), operands, to)
     }
 }
 

@@ -4,8 +4,8 @@ use crate::device::cuda::{Address, vectorised};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::activation::Activation;
 use crate::kernels::gemm::choice::{BLOCK_K, GemmConfig, Layout};
-use crate::kernels::gemm::launch::Group;
-use crate::kernels::gemm::problem::{DeviceMatrix, Finish, Output, PerColumn, Problem, Segment};
+use crate::kernels::gemm::launch::{Group, OCTET};
+use crate::kernels::gemm::problem::{DeviceMatrix, Finish, Output, PerColumn, Problem, Segment, Stream};
 use crate::kernels::parameters::*;
 use bytemuck::Zeroable;
 
@@ -156,12 +156,19 @@ impl Encoder {
                     Finish::Activate { activation, result } => {
                         (out.epilogue, out.result) = (epilogue_of(*activation), set(result));
                     }
-                    Finish::GatedResidual { x, gate, rows_a_sample } => {
-                        let address = set(x);
-                        vector &= gate.vectorised();
-                        (out.epilogue, out.residual, out.result) = (GEMM_GATED_RESIDUAL, address, address);
-                        (out.gate, out.gate_stride) = (gate.address, gate.stride as u32);
-                        out.rows_a_sample = *rows_a_sample as u32;
+                    Finish::GatedResidual { x, gate } => {
+                        out.epilogue = GEMM_GATED_RESIDUAL;
+                        match x {
+                            Stream::Bf16(x) => out.result = set(x),
+                            Stream::F32(x) => {
+                                out.stream = *x;
+                                vector &= vectorised(*x, problem.n, size_of::<f32>());
+                            }
+                        }
+                        (out.gate, out.gate_stride) = (gate.first, gate.stride as u32);
+                        out.rows_a_sample = gate.rows_a_sample as u32;
+                        vector &= vectorised(gate.first, gate.stride, size_of::<f32>());
+                        vector &= problem.n.is_multiple_of(OCTET);
                     }
                     Finish::QkNorm { norms, result } => {
                         (out.epilogue, out.result) = (GEMM_QK_NORM, set(result));
@@ -171,7 +178,7 @@ impl Encoder {
             }
             Output::Sums { sums, accumulate } => {
                 (out.sums, out.accumulate) = (*sums, u32::from(*accumulate));
-                vector = vectorised(*sums, problem.n, size_of::<f32>()) && problem.n.is_multiple_of(8);
+                vector = vectorised(*sums, problem.n, size_of::<f32>()) && problem.n.is_multiple_of(OCTET);
             }
             Output::ColumnSums { dout, sums, accumulate } => {
                 (out.dout, out.ldc) = (dout.address, dout.stride as u32);

@@ -10,8 +10,8 @@ use crate::kernels::parameters::{GEMM_PROBLEMS, GemmParams, GemmPieces, GemmProb
 
 /// Threads of a block of the kernels that are not products.
 const THREADS: u32 = 256;
-/// Neighbouring columns that one of their threads has.
-const OCTET: usize = 8;
+/// Neighbouring columns that one of their threads has, and that an epilogue takes at a time.
+pub(super) const OCTET: usize = 8;
 
 /// The mask of dropped elements of X, or of dX.
 #[derive(Debug, Clone)]

@@ -11,4 +11,4 @@ mod problem;
 pub use choice::{Demand, Extent, GemmConfig, Layout, Rejected, Tile, Variant, choose};
 pub use encode::epilogue_of;
 pub use launch::{Group, Mask, scale_columns};
-pub use problem::{DeviceMatrix, Finish, HEAD_DIM, Output, PerColumn, Places, Problem, Segment};
+pub use problem::{DeviceMatrix, Finish, Gates, HEAD_DIM, Output, PerColumn, Places, Problem, Segment};

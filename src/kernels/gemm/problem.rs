@@ -36,6 +36,16 @@ impl Places<'_> {
         }
     }
 
+    /// A tensor of either type that a gated residual is added to.
+    pub fn stream(&self, kernel: &str, id: TensorId) -> Result<Stream> {
+        match self {
+            Self::OnCard(operands) if operands.dtype(id) == DType::F32 => {
+                Ok(Stream::F32(operands.f32(kernel, id)?))
+            }
+            _ => Ok(Stream::Bf16(self.matrix(kernel, id)?)),
+        }
+    }
+
     /// A bf16 tensor as a matrix of its innermost rows.
     pub fn matrix(&self, kernel: &str, id: TensorId) -> Result<DeviceMatrix> {
         let (shape, address) = (self.shape(id), self.address(kernel, id, DType::Bf16)?);
@@ -150,6 +160,26 @@ pub enum Output {
     },
 }
 
+/// The matrix that a gated residual is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Stream {
+    /// In bf16.
+    Bf16(DeviceMatrix),
+    /// In f32, `[m, n]`: its first element.
+    F32(Address),
+}
+
+/// The f32 gates of a gated residual: a chunk of every sample's modulation vector.
+#[derive(Debug, Clone, Copy)]
+pub struct Gates {
+    /// The first sample's.
+    pub first: Address,
+    /// Elements from sample to sample.
+    pub stride: usize,
+    /// Rows of Y that share a gate.
+    pub rows_a_sample: usize,
+}
+
 /// What becomes of a linear layer's Y; results are matrices as Y.
 #[derive(Debug, Clone)]
 pub enum Finish {
@@ -165,11 +195,9 @@ pub enum Finish {
     /// x += gate * Y.
     GatedResidual {
         /// x, before and after.
-        x: DeviceMatrix,
-        /// The gate's chunk of the modulation vectors, a row a sample.
-        gate: DeviceMatrix,
-        /// Rows of Y that share a gate.
-        rows_a_sample: usize,
+        x: Stream,
+        /// The gates.
+        gate: Gates,
     },
     /// `result` = Y with the heads of some columns normalised.
     QkNorm {

@@ -11,13 +11,19 @@ use crate::kernels::parameters::{
     ModulationGradientParams, ModulationParams, ROW_THREADS,
 };
 use crate::kernels::spread::{ColumnSums, ModulationVectors, RowForms, Rows, word};
-use crate::tensor::Shape;
+use crate::tensor::{DType, Shape};
 
 const FORWARD: RowForms = [
     "layer_norm_modulate_512",
     "layer_norm_modulate_1536",
     "layer_norm_modulate_2560",
     "layer_norm_modulate_any",
+];
+const FORWARD_F32: RowForms = [
+    "layer_norm_modulate_512_f32",
+    "layer_norm_modulate_1536_f32",
+    "layer_norm_modulate_2560_f32",
+    "layer_norm_modulate_any_f32",
 ];
 const GRADIENT: RowForms = [
     "layer_norm_gradient_512",
@@ -31,8 +37,8 @@ const STATISTICS: usize = 2 * size_of::<f32>();
 impl Modulation {
     /// Where the chunks lie for rows of `columns` columns.
     fn parameters(&self, kernel: &str, columns: usize, operands: &Operands<'_>) -> Result<ModulationParams> {
-        let vectors = operands.bf16(kernel, self.vectors)?;
-        let chunk = |chunk: usize| vectors + (chunk * columns * size_of::<u16>()) as Address;
+        let vectors = operands.f32(kernel, self.vectors)?;
+        let chunk = |chunk: usize| vectors + (chunk * columns * size_of::<f32>()) as Address;
         let stride = operands.shape(self.vectors).columns() as u64;
         Ok(ModulationParams { shift: chunk(self.shift), scale: chunk(self.scale), stride })
     }
@@ -41,7 +47,7 @@ impl Modulation {
 impl ModulationParams {
     /// The addresses at which a row's chunks may start, for alignment: the first sample's and the second's.
     fn addresses(&self) -> [Address; 4] {
-        let next = self.stride * size_of::<u16>() as u64;
+        let next = self.stride * size_of::<f32>() as u64;
         [self.shift, self.scale, self.shift + next, self.scale + next]
     }
 }
@@ -54,13 +60,17 @@ impl LayerNormModulate {
         to: &mut Launches,
     ) -> Result<()> {
         let shape = operands.shape(self.x);
-        let (x, y) = (operands.bf16(kernel, self.x)?, operands.bf16(kernel, self.y)?);
+        let (forms, dtype) = match operands.dtype(self.x) {
+            DType::F32 => (&FORWARD_F32, DType::F32),
+            _ => (&FORWARD, DType::Bf16),
+        };
+        let (x, y) = (operands.address(kernel, self.x, dtype)?, operands.bf16(kernel, self.y)?);
         let modulation = self.modulation.parameters(kernel, shape.columns(), operands)?;
         let spread = Rows::new(kernel, shape, &[&[x, y], &modulation.addresses()[..]].concat())?;
         let Rows { rows, columns, aligned } = spread;
         let tokens = word(kernel, shape.dims()[1])?;
         let parameters = LayerNormModulateParams { x, y, modulation, rows, columns, tokens, aligned };
-        to.push(spread.form(&FORWARD), spread.grid(), ROW_THREADS, &parameters);
+        to.push(spread.form(forms), spread.grid(), ROW_THREADS, &parameters);
         Ok(())
     }
 }

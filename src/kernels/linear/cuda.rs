@@ -11,7 +11,7 @@ use crate::device::cuda::{Address, Architecture, Launches, Operands};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::contract::Shapes;
 use crate::kernels::gemm::{
-    DeviceMatrix, Finish, Group, HEAD_DIM, Layout, Output, PerColumn, Places, Problem, Segment, Variant,
+    DeviceMatrix, Finish, Gates, Group, HEAD_DIM, Layout, Output, PerColumn, Places, Problem, Segment, Variant,
     scale_columns,
 };
 use crate::kernels::qk_norm::Part;
@@ -134,11 +134,13 @@ impl Epilogue {
                 Finish::Activate { activation: *activation, result: places.matrix(kernel, *to)? }
             }
             Self::GatedResidual { gate, x, .. } => {
-                let columns = places.shape(y).columns();
-                let vectors = places.matrix(kernel, gate.vectors)?;
-                let gate = vectors.columns_in(gate.chunk * columns..(gate.chunk + 1) * columns);
-                let rows_a_sample = places.shape(y).dims()[1];
-                Finish::GatedResidual { x: places.matrix(kernel, x.to)?, gate, rows_a_sample }
+                let vectors = places.address(kernel, gate.vectors, DType::F32)?;
+                let gate = Gates {
+                    first: gate.first(vectors, places.shape(y).columns()),
+                    stride: places.shape(gate.vectors).columns(),
+                    rows_a_sample: places.shape(y).dims()[1],
+                };
+                Finish::GatedResidual { x: places.stream(kernel, x.to)?, gate }
             }
             Self::QkNorm { parts, heads, to, .. } => {
                 let norms = parts.iter().map(|part| gains(kernel, part, *heads, places));

@@ -80,6 +80,14 @@ impl Epilogue {
         all
     }
 
+    /// Its operands that are f32 on every device.
+    pub(super) fn exact(&self) -> Vec<TensorId> {
+        match self {
+            Self::GatedResidual { gate, .. } => vec![gate.vectors],
+            Self::None | Self::Activate { .. } | Self::QkNorm { .. } => Vec::new(),
+        }
+    }
+
     /// Whether its operands fit to Y.
     pub(super) fn check(&self, y: TensorId, shapes: &dyn Shapes) -> Result<()> {
         let shape = shapes.shape(y);

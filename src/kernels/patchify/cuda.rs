@@ -5,11 +5,11 @@ use crate::error::Result;
 use crate::kernels::parameters::{PATCHIFY_THREADS, PatchifyParams};
 use crate::kernels::patchify::{Order, PATCH, Patchify, Unpatchify};
 use crate::kernels::spread::{grid, word};
-use crate::tensor::TensorId;
+use crate::tensor::{DType, TensorId};
 
-/// The launch of `symbol` between latents and patches.
+/// The launch of `symbol` between latents and patches of type `dtype`.
 fn launch(
-    (kernel, symbol): (&str, &'static str),
+    (kernel, symbol, dtype): (&str, &'static str, DType),
     order: Order,
     (latents, patches): (TensorId, TensorId),
     operands: &Operands<'_>,
@@ -25,7 +25,7 @@ fn launch(
     };
     let parameters = PatchifyParams {
         latents: operands.f32(kernel, latents)?,
-        patches: operands.bf16(kernel, patches)?,
+        patches: operands.address(kernel, patches, dtype)?,
         channels: channels_word,
         columns: word(kernel, width / PATCH)?,
         tokens: word(kernel, tokens)?,
@@ -45,7 +45,11 @@ impl Patchify {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        launch((kernel, "patchify"), self.order, (self.latents, self.patches), operands, to)
+        let (symbol, dtype) = match operands.dtype(self.patches) {
+            DType::F32 => ("patchify_f32", DType::F32),
+            _ => ("patchify_bf16", DType::Bf16),
+        };
+        launch((kernel, symbol, dtype), self.order, (self.latents, self.patches), operands, to)
     }
 }
 
@@ -56,6 +60,6 @@ impl Unpatchify {
         operands: &Operands<'_>,
         to: &mut Launches,
     ) -> Result<()> {
-        launch((kernel, "unpatchify"), self.order, (self.latents, self.patches), operands, to)
+        launch((kernel, "unpatchify", DType::Bf16), self.order, (self.latents, self.patches), operands, to)
     }
 }

@@ -60,6 +60,8 @@ pub struct ModulationInputs {
 
 /// Records the modulation program for `rows` pairs of timestep and pooled prompt; the vectors are its outputs.
 ///
+/// All of it is f32 on every device: it costs next to nothing, and a rounding here is one of every token.
+///
 /// Adapters of these layers (other tools' files may have them) are applied; sargent trains none here.
 pub fn record_modulation(
     program: &mut Program,
@@ -68,6 +70,7 @@ pub fn record_modulation(
     persistent: &Persistent,
     rows: usize,
 ) -> Result<(ModulationInputs, ModulationVectors)> {
+    let before = std::mem::replace(&mut program.exact, true);
     let inputs = ModulationInputs {
         timesteps: program.input("timesteps", [rows]),
         pooled: program.input("pooled_prompt_embeds", [rows, config.pooled_width]),
@@ -101,5 +104,6 @@ pub fn record_modulation(
         text.push(vectors(program, &text_name(block), &c, config.text_chunks(block))?);
     }
     let last = vectors(program, "modulation.last", "final_layer", 2)?;
+    program.exact = before;
     Ok((inputs, ModulationVectors { image, text, last }))
 }

@@ -103,12 +103,16 @@ impl Recording<'_> {
         self.last_layer(image, inputs)
     }
 
-    /// Patches with positions, and the text tokens.
+    /// Patches with positions, and the text tokens: where both streams begin. They are f32 on every device, and so is
+    /// all that is added to them, for a rounding of a stream would stay in it to the end.
     fn embed(&mut self, inputs: &TransformerInputs) -> Result<(TensorId, TensorId)> {
+        let before = std::mem::replace(&mut self.program.exact, true);
+        self.program.mark_exact(inputs.prompt_embeds);
         let patches = patchify(self.program, "patches", inputs.latents)?;
         let embedded = self.linear("patch_embed", "x_embedder.proj", patches, self.config.width)?;
         let image = add_positions(self.program, "image_embed", embedded, inputs.positions)?;
         let text = self.linear("text_embed", "context_embedder", inputs.prompt_embeds, self.config.width)?;
+        self.program.exact = before;
         Ok((image, text))
     }
 
