@@ -47,17 +47,19 @@ KERNEL(adamw_f32, AdamWParams, adamw::THREADS) {
   moment1.load(p.moment1 + first);
   moment2.load(p.moment2 + first);
   const adamw::Step step(p.decay, *p.state);
-  adamw::Part<bf16> working;
+  adamw::Part<bf16> working, rest;
 #pragma unroll
   for (int i = 0; i < adamw::WIDTH; ++i) {
     const adamw::Element e = step({parameters[i], moment1[i], moment2[i]}, gradients[i]);
     parameters[i] = e.p, moment1[i] = e.m, moment2[i] = e.v;
     working[i] = bf16(e.p);
+    rest[i] = bf16(e.p - float(working[i]));
   }
   parameters.store(p.parameters + first);
   moment1.store(p.moment1 + first);
   moment2.store(p.moment2 + first);
   if (p.working) working.store(p.working + first);
+  if (p.rest) rest.store(p.rest + first);
 }
 
 KERNEL(adamw_bf16, AdamWBf16Params, adamw::THREADS) {

@@ -29,7 +29,8 @@ typedef struct AdamWParams {
   DEVICE_POINTER(float) parameters;
   DEVICE_POINTER(float) moment1;
   DEVICE_POINTER(float) moment2;
-  DEVICE_POINTER(bf16) working;
+  DEVICE_POINTER(bf16) working;  // the parameters in bf16; null: not written
+  DEVICE_POINTER(bf16) rest;     // what that leaves of them; null: not written
   uint64_t elements;
 } AdamWParams;
 

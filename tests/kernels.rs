@@ -14,6 +14,8 @@ use sargent::kernels::{Update, step_state};
 
 #[path = "kernels/products.rs"]
 mod products;
+#[path = "kernels/rest.rs"]
+mod rest;
 
 /// What the emulated cards of these tests are.
 #[cfg(emulator)]

@@ -27,8 +27,9 @@ pub fn halve(program: &mut Program) {
         let tensor = &program.tensors[id.index()];
         let (name, shape) = (format!("{} kept", tensor.name), tensor.shape.clone());
         let copy = program.add(name, shape, DType::F32, Home::Arena);
+        let renamed = |read| if read == id { copy } else { read };
         for reader in readers {
-            rename_reads(&mut program.nodes[forward + reader].work, |read| if read == id { copy } else { read });
+            rename_reads(&mut program.nodes[forward + reader].work, renamed);
         }
         let block = made_by.map_or(0, |node| program.nodes[node].block);
         let work = Work::Launch(Cast { x: id, y: copy }.into());
@@ -49,5 +50,80 @@ fn insert(program: &mut Program, mut nodes: Vec<(usize, Node)>) {
     nodes.sort_by_key(|(at, _)| *at);
     for (at, node) in nodes.into_iter().rev() {
         program.nodes.insert(at, node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::derive::derive;
+    use crate::autograd::recompute::{self, Recompute};
+    use crate::autograd::{Engine, Persistent, Retention};
+    use crate::device::cpu::Cpu;
+    use crate::kernels::Kernel;
+    use crate::kernels::gated_residual::Gate;
+    use crate::kernels::layer_norm::Modulation;
+    use crate::ops;
+    use crate::ops::modulation::{gated_residual, layer_norm_modulate};
+    use crate::random::{Purpose, Stream};
+
+    /// A stream that a norm is added to, with the gradient back to where it began.
+    fn program(policy: Recompute) -> (Program, [TensorId; 2]) {
+        let mut program = Program::new();
+        let begin = program.input("begin", [2, 3, 8]);
+        program.mark_exact(begin);
+        let (vectors, seed) = (program.input("vectors", [2, 24]), program.input("seed", [2, 3, 8]));
+        let mut stream = begin;
+        for block in 0..2 {
+            program.begin_block();
+            program.retain(stream, Retention::Always);
+            let modulation = Modulation { vectors, shift: 0, scale: 1 };
+            let y = layer_norm_modulate(&mut program, &format!("norm {block}"), stream, modulation).unwrap();
+            let gate = Gate { vectors, chunk: 2 };
+            stream = gated_residual(&mut program, &format!("stream {block}"), stream, gate, y).unwrap();
+        }
+        program.output(stream);
+        let gradients = derive(&mut program, &[(stream, seed)], &[], &[begin], ops::derivative).unwrap();
+        recompute::apply(&mut program, policy);
+        (program, [stream, gradients[0].unwrap()])
+    }
+
+    fn run(program: Program, outputs: [TensorId; 2]) -> [Vec<f32>; 2] {
+        let mut engine = Engine::new(Cpu::new(), 0, Persistent::new(1)).unwrap();
+        let planned = engine.plan(program).unwrap();
+        engine.reserve(&planned).unwrap();
+        for (index, tensor) in planned.program.tensors.iter().enumerate() {
+            if tensor.home == Home::Input {
+                let mut values = vec![0.0; tensor.shape.elements()];
+                Stream::new(1, Purpose::Noise, index as u32, 0, 0).fill_normal(&mut values);
+                engine.write(&planned, TensorId(index as u32), &values).unwrap();
+            }
+        }
+        engine.run(&planned).unwrap();
+        outputs.map(|id| engine.read(&planned, id).unwrap())
+    }
+
+    #[test]
+    fn only_what_waits_for_the_backward_pass_is_halved() {
+        for policy in Recompute::ALL {
+            let (mut program, outputs) = program(policy);
+            let whole = program.clone();
+            halve(&mut program);
+            let casts =
+                program.nodes.iter().filter(|node| matches!(&node.work, Work::Launch(Kernel::Cast(_))));
+            assert_eq!(casts.count(), 2, "{policy:?}: the input of each block");
+            for (index, node) in program.nodes.iter().enumerate() {
+                let is_cast = matches!(&node.work, Work::Launch(Kernel::Cast(_)));
+                let exact = node.work.reads().into_iter().filter(|id| program.tensors[id.index()].exact);
+                let in_forward = index < program.forward_nodes;
+                assert!(in_forward || exact.count() == 0, "{policy:?}: node {index} reads f32");
+                assert!(in_forward || !is_cast);
+            }
+            assert_eq!(
+                run(program, outputs),
+                run(whole, outputs),
+                "{policy:?}: f32 is halved without a loss"
+            );
+        }
     }
 }

@@ -2,13 +2,15 @@
 //! parameters' working copy.
 //!
 //! Programs are recorded in f32 and know no device. A device that computes in bf16 keeps every tensor in bf16 but
-//! those that a kernel or whoever recorded them names as exact. Trained parameters that are kept in f32 are read through their bf16 working
-//! copy, which the optimizer writes along. The moving average has no such copy: a program that reads it casts it first.
+//! those that a kernel or whoever recorded them names as exact. Trained parameters that are kept in f32 are read
+//! through their bf16 working copy, which the optimizer writes along, and what that leaves of them. The moving average
+//! has no such copy: a program that reads it casts it first.
 
 use crate::autograd::fuse::fuse;
 use crate::autograd::halve::halve;
 use crate::autograd::persistent::{Flat, Part, Place};
 use crate::autograd::program::{Home, Node, Program, Queue, Work};
+use crate::autograd::rest::add_rests;
 use crate::device::{Limits, Precision};
 use crate::kernels::Kernel;
 use crate::kernels::adamw::{AdamW, Form};
@@ -19,6 +21,7 @@ use crate::tensor::{DType, Shape, TensorId};
 pub fn lower(program: &mut Program, limits: &Limits) {
     if limits.precision() == Precision::Bf16 {
         fuse(program);
+        add_rests(program);
         keep_states(program);
         halve(program);
         choose_dtypes(program);
@@ -26,7 +29,7 @@ pub fn lower(program: &mut Program, limits: &Limits) {
     }
 }
 
-/// Gives the states of every optimizer node their element types, and makes it write the working copy.
+/// Gives the states of every optimizer node their element types, and makes it write the working copy and its rest.
 fn keep_states(program: &mut Program) {
     for index in 0..program.nodes.len() {
         let Work::Launch(Kernel::AdamW(node)) = &program.nodes[index].work else { continue };
@@ -41,10 +44,14 @@ fn keep_states(program: &mut Program) {
             continue;
         }
         let shape: Shape = program.tensors[parameters.to.index()].shape.clone();
-        let home = Home::Persistent(Place { part: Part::Flat(Flat::Working), element: 0 });
-        let working = program.add("Working", shape, DType::Bf16, home);
+        let mut copy = |flat: Flat| {
+            let home = Home::Persistent(Place { part: Part::Flat(flat), element: 0 });
+            program.add(format!("{flat:?}"), shape.clone(), DType::Bf16, home)
+        };
+        let working = copy(Flat::Working);
+        let rest = (settings.form == Form::F32).then(|| copy(Flat::Rest));
         if let Work::Launch(Kernel::AdamW(node)) = &mut program.nodes[index].work {
-            node.working = Some(working);
+            (node.working, node.rest) = (Some(working), rest);
         }
     }
 }

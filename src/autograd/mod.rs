@@ -13,6 +13,7 @@ pub mod persistent;
 pub mod plan;
 pub mod program;
 pub mod recompute;
+pub mod rest;
 pub mod run;
 
 pub use derive::Derivation;

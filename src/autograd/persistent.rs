@@ -49,13 +49,15 @@ pub enum Flat {
     Average,
     /// The parameters as matrix products of a bf16 device read them; the parameters themselves where they are bf16.
     Working,
+    /// What bf16 leaves of f32 parameters, in bf16: the parameters are nearly the sum of it and the working copy.
+    Rest,
 }
 
 impl Flat {
     /// How a device that computes in bf16 keeps this buffer where the optimizer's states have the form `form`.
     pub fn encoding_under(self, form: Form) -> Encoding {
         match (form, self) {
-            (_, Self::Working) => Encoding::Bf16,
+            (_, Self::Working | Self::Rest) => Encoding::Bf16,
             (Form::Bf16, Self::Parameters | Self::Moment1 | Self::Moment2) => Encoding::Bf16,
             (Form::Block8, Self::Moment1) => Encoding::Block8(Map::Signed),
             (Form::Block8, Self::Moment2) => Encoding::Block8(Map::Unsigned),
@@ -131,7 +133,13 @@ impl Persistent {
         all.extend(self.with_average.then_some(Flat::Average));
         let is_apart = precision == Precision::Bf16 && self.form_of(Flat::Parameters) != Encoding::Bf16;
         all.extend(is_apart.then_some(Flat::Working));
+        all.extend((is_apart && self.has_rest()).then_some(Flat::Rest));
         all
+    }
+
+    /// Whether a device that computes in bf16 keeps what that leaves of the parameters.
+    fn has_rest(&self) -> bool {
+        self.form == Form::F32
     }
 
     /// How a device that computes in bf16 keeps a flat buffer: no device holds values that this cannot.
@@ -220,11 +228,12 @@ impl Persistent {
         let parameter = self.parameter(name)?;
         self.encoding(flat, Precision::F32)?;
         let home = Home::Persistent(Place { part: Part::Flat(flat), element: parameter.offset });
-        let known = program.tensors.iter().position(|tensor| tensor.home == home);
-        Some(known.map_or_else(
-            || program.add(parameter.name.clone(), parameter.shape.clone(), DType::F32, home.clone()),
-            |index| TensorId(index as u32),
-        ))
+        if let Some(known) = program.tensors.iter().position(|tensor| tensor.home == home) {
+            return Some(TensorId(known as u32));
+        }
+        let id = program.add(parameter.name.clone(), parameter.shape.clone(), DType::F32, home);
+        program.tensors[id.index()].exact = flat == Flat::Parameters && self.has_rest();
+        Some(id)
     }
 
     /// A whole flat buffer as a tensor of `program`.
@@ -265,6 +274,9 @@ mod tests {
         assert_eq!((f32s, block8), (48 + 304, 256 + 512));
         assert_eq!(bytes(Form::F32, Flat::Moment1), 4 * f32s);
         assert_eq!(bytes(Form::F32, Flat::Working), 2 * f32s);
+        assert_eq!(bytes(Form::F32, Flat::Rest), 2 * f32s);
+        assert_eq!(bytes(Form::Bf16, Flat::Rest), 0);
+        assert_eq!(bytes(Form::Block8, Flat::Rest), 0);
         assert_eq!(bytes(Form::Bf16, Flat::Moment1), 2 * f32s);
         assert_eq!(bytes(Form::Bf16, Flat::Parameters), 2 * f32s);
         assert_eq!(bytes(Form::Bf16, Flat::Average), 4 * f32s);

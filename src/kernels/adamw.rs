@@ -67,6 +67,8 @@ pub struct AdamW {
     pub moment2: Update,
     /// The parameters in bf16, for a device whose matrix products read them so; none where they are kept so.
     pub working: Option<TensorId>,
+    /// What bf16 leaves of them, where products read that too.
+    pub rest: Option<TensorId>,
 }
 
 /// average = decay * average + (1 - decay) * parameters.
@@ -91,7 +93,7 @@ impl Contract for AdamW {
             Operand::Update(&mut self.moment1),
             Operand::Update(&mut self.moment2),
         ];
-        all.extend(self.working.as_mut().map(Operand::Write));
+        all.extend([&mut self.working, &mut self.rest].into_iter().flatten().map(Operand::Write));
         all
     }
 

@@ -70,7 +70,8 @@ pub struct Base {
 pub struct Linear {
     /// The frozen weight.
     pub base: Base,
-    /// Adapters, over disjoint column ranges.
+    /// Adapters, over column ranges that are disjoint or, where low-rank terms add up, the same; an output scale goes
+    /// over what comes before it.
     pub terms: Vec<Term>,
     /// X.
     pub x: TensorId,

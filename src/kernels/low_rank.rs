@@ -48,7 +48,7 @@ pub struct Dropout {
 /// H `[.., sum of ranks]` from X `[.., in]`.
 #[derive(Debug, Clone)]
 pub struct LowRankDown {
-    /// The adapters, over disjoint columns of H.
+    /// The adapters; those over the same columns of H add up.
     pub downs: Vec<Down>,
     /// Dropout, if any.
     pub dropout: Option<Dropout>,
@@ -155,6 +155,13 @@ fn check_downs(kernel: &str, downs: &[Down], inputs: usize, shapes: &dyn Shapes)
     })
 }
 
+impl LowRankDown {
+    /// Whether no adapter before this one has its columns of H.
+    fn begins_a_sum(&self, index: usize) -> bool {
+        self.downs[..index].iter().all(|other| other.hidden != self.downs[index].hidden)
+    }
+}
+
 impl Contract for LowRankDown {
     fn operands(&mut self) -> Vec<Operand<'_>> {
         let mut all = vec![Operand::Read(&mut self.x)];
@@ -170,7 +177,8 @@ impl Contract for LowRankDown {
     fn check(&self, shapes: &dyn Shapes) -> Result<()> {
         let (x, hidden) = (shapes.shape(self.x), shapes.shape(self.hidden));
         check_downs("LowRankDown", &self.downs, x.columns(), shapes)?;
-        let ranks: usize = self.downs.iter().map(|down| down.hidden.len()).sum();
+        let begins = (0..self.downs.len()).filter(|&index| self.begins_a_sum(index));
+        let ranks: usize = begins.map(|index| self.downs[index].hidden.len()).sum();
         expect_shape("LowRankDown", "H", &x.with_columns(ranks), hidden)
     }
 
@@ -190,11 +198,12 @@ impl Contract for LowRankDown {
         let tasks: Vec<_> = hidden.split_rows(height).into_iter().enumerate().collect();
         parallel::over_lanes(tasks, operands.lanes(), |(part, mut hidden), scratch| {
             let rows = part * height..part * height + hidden.rows();
-            for down in &self.downs {
+            for (index, down) in self.downs.iter().enumerate() {
                 let view = (self.dropout.as_ref(), down.adapter);
                 let x = dropped(x, rows.clone(), view, scratch, operands);
                 let out = &mut hidden.columns_in(down.hidden.clone());
-                multiply(out, false, 1.0, x, rows_of(operands, down.a).transposed());
+                let adds = !self.begins_a_sum(index);
+                multiply(out, adds, 1.0, x, rows_of(operands, down.a).transposed());
             }
         });
         Ok(())

@@ -75,7 +75,7 @@ impl MemoryPlan {
         Self {
             recompute,
             weights: programs.weight_bytes() + fixed.drawing.weights,
-            adapters: has(Flat::Parameters) + has(Flat::Working),
+            adapters: has(Flat::Parameters) + has(Flat::Working) + has(Flat::Rest),
             gradients: has(Flat::Gradients),
             optimizer: has(Flat::Moment1) + has(Flat::Moment2),
             average: has(Flat::Average),

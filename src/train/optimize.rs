@@ -29,6 +29,7 @@ pub fn record(persistent: &Persistent, settings: AdamWSettings, with_average: bo
         moment1: in_place(moment1),
         moment2: in_place(moment2),
         working: None,
+        rest: None,
     })?;
     if let Some(average) = average {
         let form = settings.form;

@@ -199,7 +199,16 @@ fn record(layout: &Persistent, settings: AdamWSettings) -> Result<Program> {
         let id = flat(buffer);
         Update { from: Some(id), to: id }
     });
-    program.launch(AdamW { settings, state, gradients, parameters, moment1, moment2, working: None })?;
+    program.launch(AdamW {
+        settings,
+        state,
+        gradients,
+        parameters,
+        moment1,
+        moment2,
+        working: None,
+        rest: None,
+    })?;
     Ok(program)
 }
 

@@ -79,6 +79,8 @@ pub enum Of {
     Gradient,
     /// A loss.
     Loss,
+    /// An adapter after some steps: AdamW makes a whole move of a gradient of any size.
+    Trained,
     /// f32 on every device.
     Exact,
 }
@@ -90,6 +92,8 @@ impl Of {
             Self::Output => 1e-2,
             Self::Gradient => 5e-2,
             Self::Loss => 2e-2,
+            // As far as vectors are apart whose cosine is 0.98.
+            Self::Trained => 2e-1,
             Self::Exact => 0.0,
         }
     }

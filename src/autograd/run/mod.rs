@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::step_state;
 use crate::tensor::TensorId;
 use card::Card;
+use half::bf16;
 use host::Host;
 
 /// Gives weights to a device: resident ones by name, streamed ones when a program asks.
@@ -146,21 +147,29 @@ impl Engine {
     /// Sets the values of a flat buffer from `offset`, the first element of a parameter, on; does nothing if the
     /// region lacks the buffer.
     ///
-    /// Values are rounded to what the buffer's form can hold; parameters are written into their working copy as well.
+    /// Values are rounded to what the buffer's form can hold; parameters are written into their working copy and its
+    /// rest as well.
     pub fn set_flat(&mut self, flat: Flat, offset: usize, values: &[f32]) -> Result<()> {
-        let also = (flat == Flat::Parameters).then_some(Flat::Working);
         let values = self.layout.rounded(flat, values);
-        for flat in [flat].into_iter().chain(also) {
-            let Some((start, encoding)) = self.flat_place(flat) else { continue };
-            let mut kept = vec![0; encoding.bytes(values.len())];
-            encoding.encode(&values, &mut kept);
-            let mut rest = &kept[..];
-            let pieces = encoding.pieces(offset..offset + values.len(), self.layout.elements());
-            for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-                let (part, after) = rest.split_at(piece.len());
-                self.memory.write(Region::Persistent, start + piece.start, part)?;
-                rest = after;
-            }
+        self.write_flat(flat, offset, &values)?;
+        if flat == Flat::Parameters {
+            self.write_flat(Flat::Working, offset, &values)?;
+            let rest: Vec<f32> = values.iter().map(|&value| value - bf16::from_f32(value).to_f32()).collect();
+            self.write_flat(Flat::Rest, offset, &rest)?;
+        }
+        Ok(())
+    }
+
+    fn write_flat(&mut self, flat: Flat, offset: usize, values: &[f32]) -> Result<()> {
+        let Some((start, encoding)) = self.flat_place(flat) else { return Ok(()) };
+        let mut kept = vec![0; encoding.bytes(values.len())];
+        encoding.encode(values, &mut kept);
+        let mut rest = &kept[..];
+        let pieces = encoding.pieces(offset..offset + values.len(), self.layout.elements());
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            let (part, after) = rest.split_at(piece.len());
+            self.memory.write(Region::Persistent, start + piece.start, part)?;
+            rest = after;
         }
         Ok(())
     }

@@ -78,6 +78,8 @@ const REAL: [(&str, Extents); 9] = [
 pub(super) enum Kind {
     LowRank,
     LowRankScaled,
+    /// Two that add up, the second with scales.
+    LowRankInTwo,
     Effective,
     EffectiveScaled,
 }
@@ -118,10 +120,16 @@ fn base(recorder: &mut Recorder, at: Extents) -> Base {
 
 /// The adapters of a layer.
 pub(super) fn terms(recorder: &mut Recorder, at: Extents, kind: Kind) -> Vec<Term> {
+    if kind == Kind::LowRankInTwo {
+        return [Kind::LowRank, Kind::LowRankScaled]
+            .into_iter()
+            .flat_map(|kind| terms(recorder, at, kind))
+            .collect();
+    }
     let ranges = at.ranges().into_iter().zip(at.hidden()).enumerate();
     let term = |(index, (columns, hidden)): (usize, (Range<usize>, Range<usize>))| {
         let change = match kind {
-            Kind::LowRank | Kind::LowRankScaled => {
+            Kind::LowRank | Kind::LowRankScaled | Kind::LowRankInTwo => {
                 let deviation = 1.0 / (hidden.len() as f32).sqrt();
                 let b = recorder.normal("b", [columns.len(), hidden.len()], deviation);
                 Change::LowRank { hidden, b, scale: 0.7 + index as f32 }
@@ -163,7 +171,8 @@ enum Ending {
 
 fn forward(recorder: &mut Recorder, at: Extents, kind: Kind, ending: Ending) -> Result<()> {
     let (x, base, terms) = (x(recorder, at), base(recorder, at), terms(recorder, at, kind));
-    let hidden = hidden(recorder, at).filter(|_| matches!(kind, Kind::LowRank | Kind::LowRankScaled));
+    let is_effective = matches!(kind, Kind::Effective | Kind::EffectiveScaled);
+    let hidden = hidden(recorder, at).filter(|_| !is_effective);
     let shape = [at.rows[0], at.rows[1], at.outputs];
     let y = recorder.program.activation("y", shape);
     let exact = matches!(ending, Ending::GatedResidual { exact: true, .. });
@@ -316,6 +325,8 @@ fn adapted(at: Extents) -> Vec<Case> {
         cases.extend([dx.within(tolerance), sum.within(tolerance)]);
         cases.push(small(at, &name("weight gradients"), move |r, at| weight_gradients(r, at, kind, false)));
     }
+    let record = |r: &mut Recorder, at| forward(r, at, Kind::LowRankInTwo, Ending::None);
+    cases.push(small(at, "forward, LowRankInTwo", record));
     cases.push(small(at, "weight gradients added", |r, at| weight_gradients(r, at, EffectiveScaled, true)));
     cases
 }

@@ -41,8 +41,9 @@ const REAL: [(&str, Extents); 4] = [
 type Part = fn(&mut Recorder, Extents, bool) -> Result<()>;
 
 /// Every part, by name; those with a mask are recorded with and without.
-const MASKED: [(&str, Part); 4] = [
-    ("down", down),
+const MASKED: [(&str, Part); 5] = [
+    ("down", |recorder, at, drops| down(recorder, at, drops, 1)),
+    ("down in two", |recorder, at, drops| down(recorder, at, drops, 2)),
     ("dx", |recorder, at, drops| input_gradient(recorder, at, drops, false)),
     ("dx added", |recorder, at, drops| input_gradient(recorder, at, drops, true)),
     ("da", down_gradient),
@@ -107,8 +108,10 @@ fn dhidden(recorder: &mut Recorder, at: Extents) -> TensorId {
     recorder.normal("dh", [at.rows[0], at.rows[1], at.ranks.iter().sum()], 1.0)
 }
 
-fn down(recorder: &mut Recorder, at: Extents, drops: bool) -> Result<()> {
-    let (x, downs, dropout) = (x(recorder, at), downs(recorder, at), dropout(recorder, at, drops));
+/// H with so many adapters that add up in every range of its columns.
+fn down(recorder: &mut Recorder, at: Extents, drops: bool, addends: usize) -> Result<()> {
+    let (x, dropout) = (x(recorder, at), dropout(recorder, at, drops));
+    let downs = (0..addends).flat_map(|_| downs(recorder, at)).collect();
     let hidden = recorder.program.activation("h", [at.rows[0], at.rows[1], at.ranks.iter().sum()]);
     recorder.program.launch(LowRankDown { downs, dropout, x, hidden })?;
     recorder.output(hidden);

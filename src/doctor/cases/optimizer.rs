@@ -74,6 +74,7 @@ fn record_adamw(recorder: &mut Recorder, form: Form, elements: usize) -> Result<
         moment1: in_place(moment1),
         moment2: in_place(moment2),
         working: None,
+        rest: None,
     })?;
     [Flat::Parameters, Flat::Moment1, Flat::Moment2].into_iter().for_each(|flat| recorder.output_flat(flat));
     Ok(())

@@ -56,9 +56,9 @@ impl AdamW {
         }
     }
 
-    /// The working copy; none is 0.
-    fn working(&self, kernel: &str, operands: &Operands<'_>) -> Result<Address> {
-        self.working.map_or(Ok(0), |working| operands.bf16(kernel, working))
+    /// The working copy, or its rest; none is 0.
+    fn copy(copy: Option<TensorId>, kernel: &str, operands: &Operands<'_>) -> Result<Address> {
+        copy.map_or(Ok(0), |copy| operands.bf16(kernel, copy))
     }
 
     fn launch_f32(&self, kernel: &str, operands: &Operands<'_>, to: &mut Launches) -> Result<()> {
@@ -70,7 +70,8 @@ impl AdamW {
             parameters: operands.f32(kernel, self.parameters.to)?,
             moment1: operands.f32(kernel, self.moment1.to)?,
             moment2: operands.f32(kernel, self.moment2.to)?,
-            working: self.working(kernel, operands)?,
+            working: Self::copy(self.working, kernel, operands)?,
+            rest: Self::copy(self.rest, kernel, operands)?,
             elements,
         };
         to.push("adamw_f32", blocks(kernel, elements, ELEMENTS_A_BLOCK)?, ADAMW_THREADS, &parameters);
@@ -105,7 +106,7 @@ impl AdamW {
             scales1: codes1 + elements,
             codes2,
             scales2: codes2 + elements,
-            working: self.working(kernel, operands)?,
+            working: Self::copy(self.working, kernel, operands)?,
             elements,
         };
         to.push("adamw_block8", blocks(kernel, elements, CODES_A_BLOCK)?, ADAMW_THREADS, &parameters);

@@ -97,7 +97,7 @@ impl Encoder {
             let (down, across) = config.tile.grid(problem.m, problem.n);
             (out.tiles_m, out.tiles_n) = (down as u32, across as u32);
             if config.splits > 1 {
-                let slices = problem.k(self.layout == Layout::Tn).div_ceil(BLOCK_K);
+                let slices = problem.slices(self.layout == Layout::Tn, BLOCK_K);
                 out.slices_a_split = slices.div_ceil(config.splits) as u32;
             }
         }

@@ -98,6 +98,13 @@ pub struct Segment {
     pub scale: f32,
 }
 
+impl Segment {
+    /// Its length.
+    fn k(&self, transposed: bool) -> usize {
+        if transposed { self.a.rows } else { self.a.columns }
+    }
+}
+
 /// What a range of columns (or rows) has: scales, or the gain of a norm; bf16.
 #[derive(Debug, Clone)]
 pub struct PerColumn {
@@ -114,7 +121,7 @@ pub struct Problem {
     pub m: usize,
     /// Columns of C.
     pub n: usize,
-    /// Segments whose products are multiplied by their scales; over disjoint columns.
+    /// Segments whose products are multiplied by their scales; those over the same columns have the same one.
     pub scaled: Vec<Segment>,
     /// The others.
     pub segments: Vec<Segment>,
@@ -226,18 +233,29 @@ impl Problem {
 
     /// Length of the sum for a column that has the most.
     pub fn k(&self, transposed: bool) -> usize {
-        let length = |segment: &Segment| if transposed { segment.a.rows } else { segment.a.columns };
-        let scaled = self.scaled.iter().map(length).max().unwrap_or(0);
+        let length = |segment: &Segment| segment.k(transposed);
+        let over = |columns: &Range<usize>| {
+            self.scaled.iter().filter(|other| other.columns == *columns).map(length).sum()
+        };
+        let scaled: usize = self.scaled.iter().map(|segment| over(&segment.columns)).max().unwrap_or(0);
         let whole = |segment: &&Segment| segment.columns == (0..self.n);
         let sum: usize = self.segments.iter().filter(whole).map(length).sum();
         let part = self.segments.iter().filter(|segment| !whole(segment)).map(length).max().unwrap_or(0);
         scaled + sum.max(part)
     }
 
+    /// Slices of `block` that the sum over k has where it may be split.
+    pub fn slices(&self, transposed: bool, block: usize) -> usize {
+        self.segments.iter().map(|segment| segment.k(transposed).div_ceil(block)).sum()
+    }
+
     /// Whether the sum over k may be split among blocks, to be added up by a second launch.
     pub fn splits(&self) -> bool {
-        let single = self.segments.len() == 1 && self.scaled.is_empty();
-        single
+        let a = self.segments.first().map(|segment| segment.a);
+        let one_a =
+            self.segments.iter().all(|segment| Some(segment.a) == a && segment.columns == (0..self.n));
+        one_a
+            && self.scaled.is_empty()
             && match &self.output {
                 Output::Matrix { accumulate, finish, .. } => {
                     let plain = matches!(finish, Finish::Store) && !accumulate;

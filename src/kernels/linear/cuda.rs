@@ -11,8 +11,8 @@ use crate::device::cuda::{Address, Architecture, Launches, Operands};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::contract::Shapes;
 use crate::kernels::gemm::{
-    DeviceMatrix, Finish, Gates, Group, HEAD_DIM, Layout, Output, PerColumn, Places, Problem, Segment, Variant,
-    scale_columns,
+    DeviceMatrix, Finish, Gates, Group, HEAD_DIM, Layout, Output, PerColumn, Places, Problem, Segment,
+    Variant, scale_columns,
 };
 use crate::kernels::qk_norm::Part;
 use crate::tensor::{DType, TensorId};

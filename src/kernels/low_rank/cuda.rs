@@ -70,13 +70,20 @@ impl LowRankSide {
 impl LowRankDown {
     pub(super) fn group(&self, kernel: &'static str, places: Places<'_>) -> Result<Group> {
         let x = places.matrix(kernel, self.x)?;
+        let segment = |down: &Down| {
+            let b = places.matrix(kernel, down.a)?;
+            Ok(Segment { a: x, b, columns: 0..b.rows, scale: 1.0 })
+        };
         let problem = |down: &Down| {
             let h = hidden_of(kernel, down, self.hidden, places)?;
-            let (a, factor) = (places.matrix(kernel, down.a)?, kept(self.dropout.as_ref()));
-            let problem = Problem::plain(x.rows, h.columns, x, a, to_matrix(h, false));
-            Ok(Problem { factor, adapter: down.adapter, ..problem })
+            let (factor, adapter) = (kept(self.dropout.as_ref()), down.adapter);
+            let addends = self.downs.iter().filter(|other| other.hidden == down.hidden);
+            let segments = addends.map(segment).collect::<Result<_>>()?;
+            let problem = Problem::empty(x.rows, h.columns, to_matrix(h, false));
+            Ok(Problem { segments, factor, adapter, ..problem })
         };
-        let problems = self.downs.iter().map(problem).collect::<Result<_>>()?;
+        let sums = self.downs.iter().enumerate().filter(|(index, _)| self.begins_a_sum(*index));
+        let problems = sums.map(|(_, down)| problem(down)).collect::<Result<_>>()?;
         let mask = mask(kernel, self.dropout.as_ref(), x.columns, places)?;
         Ok(Group::masked(kernel, Layout::Nt, mask, problems))
     }
