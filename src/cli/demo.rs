@@ -6,7 +6,7 @@ use super::{device, terminal};
 use crate::device::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::run::training::Outcome;
+use crate::run::progress::Outcome;
 use crate::settings::DeviceChoice;
 use include_dir::{Dir, include_dir};
 use serde_json::{Map, Value, json};

@@ -8,7 +8,8 @@ use crate::encode::Stage;
 use crate::report::metrics::StepMetrics;
 use crate::report::progress::Progress;
 use crate::run::Opened;
-use crate::run::training::{self, Observer, Outcome};
+use crate::run::progress::{Observer, Outcome};
+use crate::run::training;
 use crate::settings::{self, RunSettings, Severity};
 use std::path::PathBuf;
 

@@ -14,7 +14,7 @@ use crate::encode::{Stage, TextWork};
 use crate::error::Result;
 use crate::models::text::{GROUP, TextEncoders};
 use crate::run::Opened;
-use crate::run::training::Observer;
+use crate::run::progress::Observer;
 use crate::train::data::TextShelves;
 use crate::train::output_folder;
 use std::ops::Range;

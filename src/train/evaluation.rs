@@ -13,7 +13,7 @@ use crate::random::{Purpose, Stream};
 use crate::train::data::TrainingData;
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
-use crate::train::step::{self, StepInputs, StepModel, StepShape};
+use crate::train::step::{self, StepInputs, StepModel, StepShape, StepValues};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -165,20 +165,13 @@ impl Evaluation {
             }
         })?;
         let Some((planned, inputs)) = self.programs.get(shape) else { return Ok(Vec::new()) };
-        let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
-        for (&sample, text) in samples.iter().zip(&texts) {
-            let latents = data.latents(sample, 0)?;
-            mean.extend_from_slice(&latents.mean);
-            logvar.extend_from_slice(&latents.logvar);
-            prompt_embeds.extend_from_slice(&text.prompt_embeds);
-        }
-        engine.write(planned, inputs.mean, &mean)?;
-        engine.write(planned, inputs.logvar, &logvar)?;
-        engine.write(planned, inputs.prompt_embeds, &prompt_embeds)?;
-        engine.write(planned, inputs.positions, &positions[&(shape.width, shape.height)])?;
-        for (id, values) in inputs.modulation.all().zip(&vectors) {
-            engine.write(planned, id, values)?;
-        }
+        let latents = samples.iter().map(|&sample| data.latents(sample, 0)).collect::<Result<Vec<_>>>()?;
+        let values = StepValues {
+            samples: latents.into_iter().zip(texts).collect(),
+            positions: &positions[&(shape.width, shape.height)],
+            modulation: &vectors,
+        };
+        inputs.write(engine, planned, &values)?;
         engine.run(planned)?;
         let state = engine.step_state(samples.len())?;
         Ok(step_state::samples(state).iter().map(|sample| f64::from(sample.loss)).collect())

@@ -2,13 +2,16 @@
 
 use crate::autograd::persistent::Flat;
 use crate::autograd::recompute::{self, Recompute};
-use crate::autograd::{Persistent, Program, derive};
+use crate::autograd::run::Planned;
+use crate::autograd::{Engine, Persistent, Program, derive};
+use crate::cache::{Latents, TextEmbeddings};
 use crate::error::Result;
 use crate::models::adapter::Adapters;
 use crate::models::mmdit::config::{LATENT_PIXEL, PATCH};
 use crate::models::mmdit::{MmditConfig, ModulationVectors, TransformerInputs, record_transformer};
 use crate::ops;
 use crate::tensor::TensorId;
+use std::rc::Rc;
 
 /// What tells the step programs of a run apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +56,17 @@ pub struct StepInputs {
     pub modulation: ModulationVectors,
 }
 
+/// The values of a step program's inputs.
+#[derive(Debug)]
+pub struct StepValues<'a> {
+    /// Latent distribution and text of every sample.
+    pub samples: Vec<(Rc<Latents>, Rc<TextEmbeddings>)>,
+    /// Positions of the patches.
+    pub positions: &'a [f32],
+    /// Modulation vectors, in the order of [`ModulationVectors::all`].
+    pub modulation: &'a [Vec<f32>],
+}
+
 impl StepShape {
     /// Shape of the latents.
     pub fn latents(&self, config: &MmditConfig) -> [usize; 4] {
@@ -77,6 +91,22 @@ impl StepInputs {
             positions: program.input("positions", [shape.image_tokens(), config.width]),
             modulation: ModulationVectors::inputs(program, config, shape.batch),
         }
+    }
+
+    /// Writes them for the next run of `planned`.
+    pub fn write(&self, engine: &mut Engine, planned: &Planned, values: &StepValues<'_>) -> Result<()> {
+        let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
+        for (latents, text) in &values.samples {
+            mean.extend_from_slice(&latents.mean);
+            logvar.extend_from_slice(&latents.logvar);
+            prompt_embeds.extend_from_slice(&text.prompt_embeds);
+        }
+        engine.write(planned, self.mean, &mean)?;
+        engine.write(planned, self.logvar, &logvar)?;
+        engine.write(planned, self.prompt_embeds, &prompt_embeds)?;
+        engine.write(planned, self.positions, values.positions)?;
+        let mut modulation = self.modulation.all().zip(values.modulation);
+        modulation.try_for_each(|(id, vectors)| engine.write(planned, id, vectors))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::train::encoder_dropout::EncoderDropout;
 use crate::train::evaluation::{Evaluation, EvaluationReport};
 use crate::train::programs::Programs;
 use crate::train::recipe::Recipe;
-use crate::train::step::StepShape;
+use crate::train::step::{StepShape, StepValues};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Instant;
@@ -378,21 +378,14 @@ impl<'a> Trainer<'a> {
     /// Writes latents, embeddings, positions and modulation vectors of a micro-batch.
     fn write_inputs(&mut self, micro: &MicroBatch, vectors: &[Vec<f32>]) -> Result<()> {
         let Some((planned, inputs)) = self.programs.steps.get(&micro.shape) else { return Ok(()) };
-        let (mut mean, mut logvar, mut prompt_embeds) = (Vec::new(), Vec::new(), Vec::new());
+        let mut samples = Vec::with_capacity(micro.batch.samples.len());
         for (ordinal, &sample) in (micro.batch.first_ordinal..).zip(&micro.batch.samples) {
             let latents = self.data.latents(sample, self.view(self.step, ordinal, sample))?;
-            mean.extend_from_slice(&latents.mean);
-            logvar.extend_from_slice(&latents.logvar);
-            let text = self.text(self.step, ordinal, sample)?;
-            prompt_embeds.extend_from_slice(&text.prompt_embeds);
+            samples.push((latents, self.text(self.step, ordinal, sample)?));
         }
         let positions = &self.positions[&(micro.shape.width, micro.shape.height)];
-        let engine = &mut self.engine;
-        engine.write(planned, inputs.mean, &mean)?;
-        engine.write(planned, inputs.logvar, &logvar)?;
-        engine.write(planned, inputs.prompt_embeds, &prompt_embeds)?;
-        engine.write(planned, inputs.positions, positions)?;
-        inputs.modulation.all().zip(vectors).try_for_each(|(id, values)| engine.write(planned, id, values))
+        let values = StepValues { samples, positions, modulation: vectors };
+        inputs.write(&mut self.engine, planned, &values)
     }
 
     fn not_finite(&self, what: &str, samples: impl IntoIterator<Item = usize>) -> Error {

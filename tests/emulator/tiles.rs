@@ -61,6 +61,7 @@ fn tiles_are_copied_and_cut_at_the_edges() {
     for (swizzle, row) in [(0, 16), (1, 16), (2, 32), (3, 64)] {
         copies_tiles(&[40, 70], &[row, 8], swizzle);
         copies_tiles(&[24, 9, 10], &[row, 8, 4], swizzle);
+        copies_tiles(&[24, 9, 6, 7], &[row, 8, 5, 3], swizzle);
     }
 }
 
@@ -194,5 +195,33 @@ fn operands_lie_in_every_layout() {
         };
         // The values and their sums are exact in f32.
         assert_eq!(bench.read::<f32>(&y), (0..64 * n).map(expected).collect::<Vec<_>>(), "{kernel}");
+    }
+}
+
+/// Multiplies 64 x 64, of which the kernel has the first in registers; returns y, what it should be, and what the launch
+/// said.
+fn product_from_registers(b_is_transposed: bool, fault: u32) -> (Vec<f32>, Vec<f32>, Result<(), String>) {
+    let bench = Bench::checked(0);
+    let (left, right) = (values(64 * 64, 37), values(64 * 64, 53));
+    let (a, b, y) = (bench.buffer(&left), bench.buffer(&right), bench.empty::<f32>(64 * 64));
+    let mut params = Params { a: a.address(), y: y.address(), fault, ..Params::new() };
+    params.maps[1] = tensor(&b, &[64, 64], &[64, 64], 3).map().expect("a map");
+    let kernel = if b_is_transposed { "test_wgmma_registers_n" } else { "test_wgmma_registers_k" };
+    let said = bench.run(kernel, 1, 128, 8192, &params);
+    let expected = |i: usize| -> f32 {
+        let (m, n) = (i / 64, i % 64);
+        let b = |k: usize| if b_is_transposed { right[k * 64 + n] } else { right[n * 64 + k] };
+        (0..64).map(|k| left[m * 64 + k].to_f32() * b(k).to_f32()).sum()
+    };
+    (bench.read(&y), (0..64 * 64).map(expected).collect(), said)
+}
+
+#[test]
+fn the_first_operand_may_lie_in_registers() {
+    for b_is_transposed in [false, true] {
+        let (found, expected, said) = product_from_registers(b_is_transposed, 0);
+        assert_eq!(said, Ok(()));
+        assert_eq!(found, expected);
+        says(product_from_registers(b_is_transposed, 1).2, &["without wgmma::fence"]);
     }
 }

@@ -17,13 +17,16 @@ KERNEL(test_tile_copy, EmulatorTestParams, 32) {
     const int outermost = int(grid::block_x() * p.step) - 4;
     mbarrier::expect_bytes(landed, p.bytes);
     const int one[1] = {outermost}, two[2] = {-4, outermost}, three[3] = {-4, -4, outermost};
+    const int four[4] = {-4, -4, -4, outermost};
     if (p.n == 1) tma::load(tile, &p.maps[0], one, landed);
     if (p.n == 2) tma::load(tile, &p.maps[0], two, landed);
     if (p.n == 3) tma::load(tile, &p.maps[0], three, landed);
+    if (p.n == 4) tma::load(tile, &p.maps[0], four, landed);
     mbarrier::wait(landed, 0);
     if (p.n == 1) tma::store(&p.maps[1], one, tile);
     if (p.n == 2) tma::store(&p.maps[1], two, tile);
     if (p.n == 3) tma::store(&p.maps[1], three, tile);
+    if (p.n == 4) tma::store(&p.maps[1], four, tile);
     tma::commit();
     tma::wait<0>();
   }
@@ -110,6 +113,52 @@ KERNEL_BOUNDED(test_product, EmulatorTestParams, 384, 1) {
   }
 }
 
+// A (64 x 64, k contiguous) from global memory in registers, for the sixteen k from `k` on.
+DEVICE void load_a(uint32_t (&registers)[4], const bf16* a, int k) {
+  const int row = warp::index() * 16 + warp::lane() / 4, column = k + warp::lane() % 4 * 2;
+  for (int i = 0; i < 4; ++i) {
+    const bf16* two = a + (row + i % 2 * 8) * 64 + column + i / 2 * 8;
+    registers[i] = pack(float(two[0]), float(two[1]));
+  }
+}
+
+// The thread's sums of 64 x N to y.
+template <int N>
+DEVICE void write_sums(float* y, const float (&c)[N / 2]) {
+  for (int i = 0; i < N / 2; ++i) {
+    const int row = warp::index() * 16 + mma::row(i % 4), column = i / 4 * 8 + mma::column(i % 4);
+    y[row * N + column] = c[i];
+  }
+}
+
+// y (64 x 64) = a b, depth 64, a in registers; b in tiles of 64 x 64 with swizzle 128. 1: without wgmma::fence.
+template <wgmma::Major B>
+DEVICE void multiply_registers(const EmulatorTestParams& p) {
+  DYNAMIC_SHARED(operands);
+  SHARED(Mbarrier, landed, 1);
+  if (block::thread() == 0) {
+    mbarrier::init(landed, 1);
+    fence::barrier_init();
+    mbarrier::expect_bytes(landed, 64 * 64 * 2);
+    tma::load(operands, &p.maps[1], {0, 0}, landed);
+  }
+  block::sync();
+  mbarrier::wait(landed, 0);
+  uint32_t a[4][4];
+  for (int step = 0; step < 4; ++step) load_a(a[step], p.a, 16 * step);
+  const auto b = wgmma::Operand::of(operands, wgmma::Swizzle::BYTES_128, 0, 1024);
+  float c[32];
+  if (p.fault != 1) wgmma::fence();
+  for (int step = 0; step < 4; ++step) {
+    const int bytes = B == wgmma::Major::K ? 32 : 16 * 128;
+    wgmma::multiply<64, B>(c, a[step], b.advance(step * bytes), step > 0);
+  }
+  wgmma::commit();
+  wgmma::wait<0>();
+  wgmma::pin(c);
+  write_sums<64>(p.y, c);
+}
+
 // y (64 x N) = a b, depth 64, for every layout of the operands. `bytes` is what a row of the swizzle has.
 template <int N, wgmma::Major A, wgmma::Major B, wgmma::Swizzle SWIZZLE, int BYTES>
 DEVICE void multiply_once(const EmulatorTestParams& p) {
@@ -144,10 +193,7 @@ DEVICE void multiply_once(const EmulatorTestParams& p) {
   wgmma::commit();
   wgmma::wait<0>();
   wgmma::pin(c);
-  for (int i = 0; i < N / 2; ++i) {
-    const int row = warp::index() * 16 + mma::row(i % 4), column = i / 4 * 8 + mma::column(i % 4);
-    p.y[row * N + column] = c[i];
-  }
+  write_sums<N>(p.y, c);
 }
 
 using wgmma::Major;
@@ -173,3 +219,5 @@ KERNEL(test_wgmma_m_n_32, EmulatorTestParams, 128) {
 KERNEL(test_wgmma_k_n_128, EmulatorTestParams, 128) {
   multiply_once<128, Major::K, Major::MN, Swizzle::BYTES_128, 128>(p);
 }
+KERNEL(test_wgmma_registers_k, EmulatorTestParams, 128) { multiply_registers<Major::K>(p); }
+KERNEL(test_wgmma_registers_n, EmulatorTestParams, 128) { multiply_registers<Major::MN>(p); }
