@@ -18,10 +18,12 @@ pub fn halve(program: &mut Program) {
         if !program.tensors[id.index()].exact || !program.in_arena(id) {
             continue;
         }
-        let made_by = program.nodes[..forward].iter().rposition(|node| node.work.writes().contains(&id));
-        let is_input = program.tensors[id.index()].home == Home::Input;
         let readers = readers_of_half(&program.nodes[forward..], id);
-        if readers.is_empty() || (made_by.is_none() && !is_input) {
+        if readers.is_empty() {
+            continue;
+        }
+        let made_by = program.nodes[..forward].iter().rposition(|node| node.work.writes().contains(&id));
+        if made_by.is_none() && program.tensors[id.index()].home != Home::Input {
             continue;
         }
         let tensor = &program.tensors[id.index()];

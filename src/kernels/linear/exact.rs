@@ -1,4 +1,5 @@
-//! The linear layer where a card keeps activations in f32: a frozen encoder's.
+//! The linear layer where a card keeps activations in f32: in encoders, in modulation, and where the transformer's
+//! streams begin.
 
 use super::{Epilogue, Linear};
 use crate::device::cuda::{Address, Launches, Operands, vectorised};
@@ -27,7 +28,9 @@ impl Linear {
     ) -> Result<()> {
         if !self.terms.is_empty() {
             let error = Error::new(ErrorKind::Kernel, kernel, "activations kept in f32 meet adapters");
-            return Err(error.hint("adapters train on bf16 activations; only frozen encoders keep f32"));
+            return Err(
+                error.hint("adapters train on bf16 activations; encoders, embedders and modulation keep f32")
+            );
         }
         let (epilogue, y) = self.exact_result(kernel)?;
         let (shape, rows) = (operands.shape(self.x), &self.base.rows);
